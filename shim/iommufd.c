@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Copyright (C) 2026 the iommufd-rlimit-shim developers
+
+#include "iommufd.h"
+
+#include "decimal.h"
+
+#include <errno.h>
+#include <linux/ioctl.h>
+#include <stddef.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+/* Our own lines of <linux/iommufd.h>: Debian 12 has no such header. */
+#define IOMMUFD_TYPE       ';'
+#define IOMMUFD_CMD_OPTION 0x87
+#define IOMMU_OPTION       _IO(IOMMUFD_TYPE, IOMMUFD_CMD_OPTION)
+
+enum { IOMMU_OPTION_RLIMIT_MODE = 0 };
+enum { IOMMU_OPTION_OP_SET = 0, IOMMU_OPTION_OP_GET = 1 };
+
+struct iommu_option {
+	uint32_t size;
+	uint32_t option_id;
+	uint16_t op;
+	uint16_t reserved;
+	uint32_t object_id;
+	_Alignas(8) uint64_t val64;
+};
+
+_Static_assert(sizeof(struct iommu_option) == 24, "uapi size");
+_Static_assert(offsetof(struct iommu_option, op) == 8, "uapi offset");
+_Static_assert(offsetof(struct iommu_option, object_id) == 12, "uapi offset");
+_Static_assert(offsetof(struct iommu_option, val64) == 16, "uapi offset");
+
+bool iommufd_is(int fd)
+{
+	static const char directory[] = "/sys/dev/char/";
+	static const char device[] = "/misc/iommu";
+	struct stat st;
+	char name[sizeof(directory) + 2 * DECIMAL_MAX];
+	char target[64]; /* "../../devices/virtual/misc/iommu" */
+	ssize_t length;
+	char *end;
+
+	if (fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode))
+		return false;
+	end = decimal(stpcpy(name, directory), major(st.st_rdev));
+	*end++ = ':';
+	decimal(end, minor(st.st_rdev));
+	length = readlink(name, target, sizeof(target));
+	return length >= (ssize_t)strlen(device) && (size_t)length < sizeof(target) &&
+	       !memcmp(target + length - strlen(device), device, strlen(device));
+}
+
+static int option(int fd, uint16_t op, uint64_t *value)
+{
+	struct iommu_option cmd = {
+		.size = sizeof(cmd),
+		.option_id = IOMMU_OPTION_RLIMIT_MODE,
+		.op = op,
+		.val64 = *value,
+	};
+
+	if (ioctl(fd, IOMMU_OPTION, &cmd) < 0)
+		return errno;
+	*value = cmd.val64;
+	return 0;
+}
+
+int iommufd_set_rlimit_mode(int fd, uint64_t mode)
+{
+	return option(fd, IOMMU_OPTION_OP_SET, &mode);
+}
+
+int iommufd_get_rlimit_mode(int fd, uint64_t *mode)
+{
+	uint64_t value = 0;
+	int error = option(fd, IOMMU_OPTION_OP_GET, &value);
+
+	if (!error)
+		*mode = value;
+	return error;
+}

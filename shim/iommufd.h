@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Copyright (C) 2026 the iommufd-rlimit-shim developers
+
+/*
+ * What an iommufd is, and its one option that this project is about.
+ * Source: include/uapi/linux/iommufd.h and drivers/iommu/iommufd/main.c, Linux 6.2 to 7.3.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#define IOMMUFD_PATH "/dev/iommu"
+
+/* Which locked_vm the kernel charges for pinned memory: val64 of IOMMU_OPTION_RLIMIT_MODE. */
+enum rlimit_mode {
+	RLIMIT_MODE_USER = 0,    /* user->locked_vm, the sum over all processes of the user */
+	RLIMIT_MODE_PROCESS = 1, /* mm->locked_vm, VmLck in proc_pid_status(5) */
+};
+
+/**
+ * iommufd_name_matches - can a file of this name be the iommufd device?
+ * @path: a name that the kernel has just opened, so known to be readable to its end
+ *
+ * True for every name that ends in "iommu"; iommufd_is() then tells for certain.
+ */
+static inline bool iommufd_name_matches(const char *path)
+{
+	static const char tail[] = { 'o', 'm', 'm', 'u' }; /* four bytes: one compare */
+	size_t length = strlen(path);
+
+	return length > sizeof(tail) && !memcmp(path + length - sizeof(tail), tail, sizeof(tail)) &&
+	       path[length - sizeof(tail) - 1] == 'i';
+}
+
+/**
+ * iommufd_is - is this descriptor the iommufd misc device?
+ * @fd: any descriptor; not changed
+ *
+ * A character device whose number sysfs names "misc/iommu". Needs neither /dev/iommu (absent from
+ * the private /dev of a confined process) nor an open. Overwrites errno.
+ */
+bool iommufd_is(int fd);
+
+/**
+ * iommufd_set_rlimit_mode - IOMMU_OPTION_RLIMIT_MODE, IOMMU_OPTION_OP_SET
+ * @fd: an iommufd without objects yet; not closed
+ * @mode: an enum rlimit_mode; wider so that it is what the kernel takes
+ *
+ * Returns 0 or an errno value: EPERM without CAP_SYS_RESOURCE in the initial user namespace, EBUSY
+ * with objects, EINVAL for an unknown mode, EOPNOTSUPP or ENOTTY where the kernel or the file does
+ * not know the option. Overwrites errno.
+ */
+int iommufd_set_rlimit_mode(int fd, uint64_t mode);
+
+/**
+ * iommufd_get_rlimit_mode - IOMMU_OPTION_RLIMIT_MODE, IOMMU_OPTION_OP_GET
+ * @fd: an iommufd; not closed
+ * @mode: receives the mode in force; untouched on error
+ *
+ * Needs no privilege. Returns 0 or an errno value. Overwrites errno.
+ */
+int iommufd_get_rlimit_mode(int fd, uint64_t *mode);

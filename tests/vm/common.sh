@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright (C) 2026 the iommufd-rlimit-shim developers
+# shellcheck shell=bash
+#
+# What the scripts beside this one share.
+
+progress() { printf 'vm: %s\n' "$*" >&2; }
+
+die() {
+	progress "$*"
+	exit 1
+}
+
+# Something that this machine lacks: a skipped test for a person, a failed one where CI promised to have it.
+# $1: what is missing   $2: what to do about it
+unavailable() {
+	progress "unavailable: $1; $2"
+	[ "${CI-}" = true ] && exit 1
+	exit 77
+}
+
+# The Debian mirror that this machine's own apt is configured for.
+mirror() {
+	local uri
+	# shellcheck disable=SC2016  # apt expands these
+	uri=$(apt-get indextargets --format '$(LABEL) $(REPO_URI)' 2>/dev/null | sed -n 's/^Debian //p' | head -n 1)
+	[ -n "$uri" ] || unavailable "apt knows no Debian mirror" "run 'apt-get update' on a Debian machine"
+	printf '%s\n' "${uri%/}"
+}
+
+# The suites of Debian are read without regard to the age of their Release files: a test machine's clock may be anywhere.
+sources() {
+	local uri suite
+	uri=$(mirror) || exit
+	for suite; do
+		printf 'deb [check-valid-until=no] %s %s main\n' "$uri" "$suite"
+	done
+}
