@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Copyright (C) 2026 the iommufd-rlimit-shim developers
+
+/* The public interface: environment variables, their values and defaults. Stable. */
+#pragma once
+
+#include "logfmt.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <sys/un.h>
+
+/* Configured by meson: RUNSTATEDIR. */
+#define CONFIG_HELPER_DEFAULT RUNSTATEDIR "/iommufd-rlimit/helper.sock"
+
+enum config_variable {
+	CONFIG_MODE,	  /* IOMMUFD_RLIMIT_MODE */
+	CONFIG_ON_ERROR,  /* IOMMUFD_RLIMIT_ON_ERROR */
+	CONFIG_LOG,	  /* IOMMUFD_RLIMIT_LOG */
+	CONFIG_LOG_LEVEL, /* IOMMUFD_RLIMIT_LOG_LEVEL */
+	CONFIG_HELPER,	  /* IOMMUFD_RLIMIT_HELPER */
+	CONFIG_VARIABLES,
+};
+
+enum config_mode { MODE_OFF, MODE_USER, MODE_PROCESS, MODE_QUERY };
+enum config_on_error { ON_ERROR_AUTO, ON_ERROR_CONTINUE, ON_ERROR_FAIL };
+enum config_log { LOG_TO_STDERR, LOG_TO_SYSLOG, LOG_TO_NONE, LOG_TO_PATH };
+
+/* Why a value was set but not understood. */
+enum config_fault {
+	CONFIG_OK,
+	CONFIG_UNKNOWN,	 /* none of the words, and no absolute path where one is taken */
+	CONFIG_TOO_LONG, /* a path that does not fit */
+	CONFIG_SECURE,	 /* a path under AT_SECURE */
+};
+
+#define CONFIG_LOG_PATH_MAX 1024 /* with the terminating zero */
+#define CONFIG_EXCERPT_MAX  32	 /* bytes of a bad value that are shown */
+
+struct config {
+	enum config_mode mode;
+	enum config_on_error on_error;
+	enum log_level log_level;
+	enum config_log log;
+	char log_path[CONFIG_LOG_PATH_MAX];			/* with LOG_TO_PATH only */
+	char helper[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* empty: none */
+	struct {
+		enum config_fault fault;
+		char excerpt[CONFIG_EXCERPT_MAX + sizeof("...")];
+	} bad[CONFIG_VARIABLES];
+};
+
+/**
+ * config_parse - environment to settings
+ * @config: receives the settings, none of which points into the environment
+ * @environment: as environ(7); NULL where libc has not set it yet, which reads as empty
+ * @secure: AT_SECURE of getauxval(3): paths are not honoured
+ * @default_mode: the mode where IOMMUFD_RLIMIT_MODE is unset or empty
+ *
+ * Pure. A value that is not understood is noted in @config->bad, and the default stands, but for
+ * IOMMUFD_RLIMIT_MODE, where it is MODE_QUERY: not inert, and nothing is changed.
+ */
+void config_parse(struct config *config, char *const environment[], bool secure,
+		  enum config_mode default_mode);
+
+/** config_invalid - is one of the settings bad that make an open fail (MODE, ON_ERROR)? */
+bool config_invalid(const struct config *config);
+
+/** config_variable_name - "IOMMUFD_RLIMIT_MODE" and so on. */
+const char *config_variable_name(enum config_variable variable);
+
+/** config_accepted - what a variable takes, for people. */
+const char *config_accepted(enum config_variable variable, enum config_fault fault);
+
+/** config_value - the word for a setting in force, or its path. */
+const char *config_value(const struct config *config, enum config_variable variable);

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Copyright (C) 2026 the iommufd-rlimit-shim developers
+
+/*
+ * The exported names and the constructor, nothing else.
+ *
+ * meson compiles everything with -D_FILE_OFFSET_BITS=64, which makes <fcntl.h> turn a definition of
+ * open() into one of open64(), and _FORTIFY_SOURCE makes open() an inline function. This file
+ * defines both names, so it wants neither.
+ */
+#undef _FILE_OFFSET_BITS
+#undef _TIME_BITS
+#undef _FORTIFY_SOURCE
+
+#include "config.h"
+#include "inherited.h"
+#include "iommufd.h"
+#include "log.h"
+#include "next.h"
+#include "rlimit_mode.h"
+#include "sink.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <unistd.h>
+
+/* musl's headers define these as macros. */
+#undef open64
+#undef openat64
+
+#define EXPORT __attribute__((visibility("default")))
+
+EXPORT int open64(const char *path, int flags, ...);
+EXPORT int openat64(int dirfd, const char *path, int flags, ...);
+EXPORT int __open_2(const char *path, int flags);
+EXPORT int __open64_2(const char *path, int flags);
+EXPORT int __openat_2(int dirfd, const char *path, int flags);
+EXPORT int __openat64_2(int dirfd, const char *path, int flags);
+
+/* IOMMUFD_RLIMIT_MODE of the two libraries where it is unset: default_mode.c. */
+extern const enum config_mode default_mode;
+
+static struct config settings;
+static atomic_bool settings_parsed; /* by the constructor; immutable from then on */
+
+/* Before the constructor (other libraries' are earlier) each open has settings of its own. */
+static const struct config *current_settings(struct config *early)
+{
+	if (atomic_load_explicit(&settings_parsed, memory_order_acquire))
+		return &settings;
+	config_parse(early, environ, getauxval(AT_SECURE), default_mode);
+	if (early->mode != MODE_OFF)
+		sink_start();
+	return early;
+}
+
+static bool is_path_only(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	return flags >= 0 && (flags & O_PATH);
+}
+
+/*
+ * Sees every descriptor whose name can be the device. Returns what open() is to return, with errno
+ * as open() left it, or set where the open is to fail. Not a cancellation point: a thread that is
+ * cancelled here would lose the descriptor.
+ */
+static __attribute__((noinline, cold)) int opened(int fd, const char *path)
+{
+	int saved_errno = errno;
+	int cancel_state;
+	int error = 0;
+	struct config early;
+	const struct config *config;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+	config = current_settings(&early);
+	if (config->mode != MODE_OFF && (!strcmp(path, IOMMUFD_PATH) || iommufd_is(fd)) &&
+	    !is_path_only(fd))
+		error = rlimit_mode_apply(config, fd, SOURCE_OPEN);
+	if (error)
+		close(fd);
+	pthread_setcancelstate(cancel_state, NULL);
+	errno = error ? error : saved_errno;
+	return error ? -1 : fd;
+}
+
+/* The path is looked at after the real call: only then is it known to be readable to its end. */
+static inline int after_open(int fd, const char *path)
+{
+	return fd >= 0 && iommufd_name_matches(path) ? opened(fd, path) : fd;
+}
+
+/* __OPEN_NEEDS_MODE of glibc: without these there is no third argument to read. */
+static inline bool needs_mode(int flags)
+{
+	return (flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE;
+}
+
+EXPORT int open(const char *path, int flags, ...)
+{
+	mode_t mode = 0;
+
+	if (needs_mode(flags)) {
+		va_list arguments;
+
+		va_start(arguments, flags);
+		mode = va_arg(arguments, mode_t);
+		va_end(arguments);
+	}
+	return after_open(next()->open(path, flags, mode), path);
+}
+
+EXPORT int open64(const char *path, int flags, ...)
+{
+	mode_t mode = 0;
+
+	if (needs_mode(flags)) {
+		va_list arguments;
+
+		va_start(arguments, flags);
+		mode = va_arg(arguments, mode_t);
+		va_end(arguments);
+	}
+	return after_open(next()->open64(path, flags, mode), path);
+}
+
+EXPORT int openat(int dirfd, const char *path, int flags, ...)
+{
+	mode_t mode = 0;
+
+	if (needs_mode(flags)) {
+		va_list arguments;
+
+		va_start(arguments, flags);
+		mode = va_arg(arguments, mode_t);
+		va_end(arguments);
+	}
+	return after_open(next()->openat(dirfd, path, flags, mode), path);
+}
+
+EXPORT int openat64(int dirfd, const char *path, int flags, ...)
+{
+	mode_t mode = 0;
+
+	if (needs_mode(flags)) {
+		va_list arguments;
+
+		va_start(arguments, flags);
+		mode = va_arg(arguments, mode_t);
+		va_end(arguments);
+	}
+	return after_open(next()->openat64(dirfd, path, flags, mode), path);
+}
+
+EXPORT int __open_2(const char *path, int flags)
+{
+	return after_open(next()->open_2(path, flags), path);
+}
+
+EXPORT int __open64_2(const char *path, int flags)
+{
+	return after_open(next()->open64_2(path, flags), path);
+}
+
+EXPORT int __openat_2(int dirfd, const char *path, int flags)
+{
+	return after_open(next()->openat_2(dirfd, path, flags), path);
+}
+
+EXPORT int __openat64_2(int dirfd, const char *path, int flags)
+{
+	return after_open(next()->openat64_2(dirfd, path, flags), path);
+}
+
+#ifdef HAVE_OPENAT2
+EXPORT int openat2(int dirfd, const char *path, const struct open_how *how, size_t size)
+{
+	return after_open(next()->openat2(dirfd, path, how, size), path);
+}
+#endif
+
+static void apply_to_inherited(int fd)
+{
+	rlimit_mode_apply(&settings, fd, SOURCE_INHERITED);
+}
+
+static __attribute__((constructor)) void start(void)
+{
+	int saved_errno = errno;
+
+	next();
+	config_parse(&settings, environ, getauxval(AT_SECURE), default_mode);
+	if (settings.mode != MODE_OFF) {
+		sink_start();
+		log_load(&settings);
+		inherited_for_each(apply_to_inherited);
+	}
+	atomic_store_explicit(&settings_parsed, true, memory_order_release);
+	errno = saved_errno;
+}

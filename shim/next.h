@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Copyright (C) 2026 the iommufd-rlimit-shim developers
+
+/* The definitions that the program would have called without us: libc's, or another preload's. */
+#pragma once
+
+#include <stdatomic.h>
+#include <stddef.h>
+
+struct open_how; /* openat2(2) */
+
+struct next {
+	int (*open)(const char *path, int flags, ...);
+	int (*open64)(const char *path, int flags, ...);
+	int (*openat)(int dirfd, const char *path, int flags, ...);
+	int (*openat64)(int dirfd, const char *path, int flags, ...);
+	int (*open_2)(const char *path, int flags); /* __open_2 and so on: _FORTIFY_SOURCE */
+	int (*open64_2)(const char *path, int flags);
+	int (*openat_2)(int dirfd, const char *path, int flags);
+	int (*openat64_2)(int dirfd, const char *path, int flags);
+	int (*openat2)(int dirfd, const char *path, const struct open_how *how, size_t size);
+};
+
+extern const struct next *_Atomic next_resolved;
+
+/** next_resolve - the slow half of next(). */
+const struct next *next_resolve(void);
+
+/**
+ * next - the next definitions, looked up by dlsym(3) at the first call
+ *
+ * dlsym() may allocate, and an allocator may open files. Whoever calls while the look-up is under
+ * way gets functions that issue the plain system call, so nobody waits and nothing recurses.
+ */
+static inline const struct next *next(void)
+{
+	const struct next *resolved = atomic_load_explicit(&next_resolved, memory_order_acquire);
+
+	return __builtin_expect(!!resolved, 1) ? resolved : next_resolve();
+}

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Copyright (C) 2026 the iommufd-rlimit-shim developers
+
+/* What happened to one iommufd. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum outcome {
+	OUTCOME_APPLIED,     /* SET succeeded and GET agrees */
+	OUTCOME_ALREADY,     /* SET failed, but the mode asked for is in force */
+	OUTCOME_QUERIED,     /* nothing was to be changed */
+	OUTCOME_UNSUPPORTED, /* ENOTTY, EOPNOTSUPP */
+	OUTCOME_DENIED,	     /* EPERM, and no helper could do it */
+	OUTCOME_BUSY,	     /* EBUSY: the iommufd has objects already */
+	OUTCOME_INVALID,     /* EINVAL, or a setting that was not understood */
+	OUTCOME_FAILED,	     /* anything else; SET succeeded but GET disagrees */
+};
+
+/* How the descriptor came into this process. */
+enum source { SOURCE_OPEN, SOURCE_INHERITED };
+
+struct outcome_report {
+	enum outcome outcome;
+	int fd;
+	enum source source;
+	bool effective_known;
+	uint64_t effective; /* enum rlimit_mode, as GET gave it */
+	int error;	    /* errno value; 0 where there was none */
+	bool helper_asked;
+	int helper_error; /* errno value of helper_client_set_rlimit_mode() */
+};

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Copyright (C) 2026 the iommufd-rlimit-shim developers
+
+/* Line to sink. Nothing here blocks, raises a signal, allocates, or keeps a descriptor. */
+#pragma once
+
+#include "config.h"
+#include "logfmt.h"
+
+/**
+ * sink_start - note whether descriptor 2 is closed
+ *
+ * What is opened later as descriptor 2 is the program's, a disk image perhaps, and is never
+ * written to. Call it before the first sink_write(). Overwrites errno.
+ */
+void sink_start(void);
+
+/**
+ * sink_write - write one line
+ * @sink: where to
+ * @path: with LOG_TO_PATH the file to append to, created where it is missing; else not looked at
+ * @line: the line
+ *
+ * Returns 0 or an errno value: EAGAIN where the sink would block, EBADF where stderr was closed
+ * when the program started. Overwrites errno.
+ */
+int sink_write(enum config_log sink, const char *path, const struct logfmt *line);

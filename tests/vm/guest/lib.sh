@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright (C) 2026 the iommufd-rlimit-shim developers
+# shellcheck shell=bash
+#
+# What a scenario is written with: start VMs, talk to them, say what has to be true of them.
+set -eu
+shopt -s nullglob
+
+# How vm_start starts a VM; a scenario changes what it is about.
+user=1000             # user id of QEMU
+limit=400             # its RLIMIT_MEMLOCK in MiB
+memory=256            # the guest's memory in MiB
+privileges=()         # options of setpriv
+with=()               # the command before QEMU: env, the launcher
+qemu=$(command -v qemu-system-x86_64)
+
+# For privileges: the one capability that lets QEMU set the mode itself.
+sys_resource=(--inh-caps +sys_resource --ambient-caps +sys_resource)
+# For with: the library by its name alone, as installed.
+shim=libiommufd-rlimit.so
+export user limit memory privileges with qemu sys_resource shim
+
+scenario=$(basename "$0" .sh)
+vms=/run/vm/$scenario
+mkdir -p "$vms"
+
+ok() { printf 'ok: %s\n' "$*"; }
+
+fail() {
+	local log
+	printf 'fail: %s\n' "$*"
+	for log in "$vms"/*/stderr; do
+		printf -- '--- %s\n' "$log"
+		cat "$log"
+	done
+	exit 1
+}
+
+# wait_for COMMAND...: until it succeeds; false after half a minute.
+wait_for() {
+	local end=$((SECONDS + 30))
+	until "$@"; do
+		[ "$SECONDS" -lt "$end" ] || return 1
+		sleep 0.1
+	done
+}
+
+### VMs
+
+# Sets $device to the PCI address of one that no VM of this scenario has had.
+devices=(/sys/bus/pci/drivers/vfio-pci/0000:*)
+next_device() {
+	device=${devices[0]##*/}
+	devices=("${devices[@]:1}")
+}
+
+declare -A pid
+
+# $1: name   the rest: QEMU's arguments, by default for one device on iommufd
+vm_start() {
+	local name=$1 dir=$vms/$1
+	shift
+	if [ $# = 0 ]; then
+		next_device
+		set -- -object iommufd,id=iommufd0 -device "vfio-pci,host=$device,iommufd=iommufd0,rombar=0"
+	fi
+	mkdir "$dir"
+	mkfifo "$dir/qmp.in"
+	prlimit --memlock=$((limit << 20)) setpriv --reuid="$user" --regid="$user" --clear-groups "${privileges[@]}" \
+		"${with[@]}" "$qemu" -M q35 -m "$memory" -nodefaults -display none -S -qmp stdio "$@" \
+		<>"$dir/qmp.in" >"$dir/qmp.out" 2>"$dir/stderr" &
+	pid[$name]=$!
+	qmp_send "$name" qmp_capabilities
+}
+
+vm_alive() { kill -0 "${pid[$1]}" 2>/dev/null; }
+vm_ready() { qmp_answered "$1" || ! vm_alive "$1"; }
+
+# QEMU answers once all its devices are there and all memory is pinned.
+vm_runs() { # VM
+	wait_for vm_ready "$1" || fail "$1 neither runs nor ends"
+	vm_alive "$1" || fail "$1 died"
+	record "$1" runs
+	ok "$1 runs"
+}
+
+vm_dies() { # VM TEXT-IN-STDERR
+	wait_for vm_ready "$1" || fail "$1 neither runs nor ends"
+	vm_alive "$1" && fail "$1 runs"
+	wait "${pid[$1]}" && fail "$1 ended with status 0"
+	record "$1" "dies: $2"
+	stderr_has "$1" "$2"
+	ok "$1 dies: $2"
+}
+
+vm_stop() {
+	kill "${pid[$1]}"
+	wait "${pid[$1]}" || true
+}
+
+# Memory in kB: locked is what the limit of the process counts, pinned what the devices may reach.
+status_field() { sed -n "s/^$2:[[:space:]]*\([0-9]*\).*/\1/p" "/proc/${pid[$1]}/status" 2>/dev/null; }
+locked() { status_field "$1" VmLck; }
+pinned() { status_field "$1" VmPin; }
+
+# For people: what each VM came to, in a table.
+record() { # VM STATE
+	printf '%s\t%s\t%d\t%d\t%s\t%s\t%s\n' "$scenario" "$1" "$memory" "$limit" "$(locked "$1")" "$(pinned "$1")" "$2" \
+		>>/host/out/vms.tsv
+}
+
+# A device may reach all memory of its guest and the firmware, a few hundred kB.
+pins_its_memory() {
+	local kb
+	kb=$(pinned "$1")
+	if [ "$kb" -lt $((memory * 1024)) ] || [ "$kb" -gt $((memory * 1024 + 4096)) ]; then
+		fail "$1 with $memory MiB of memory pins $kb kB"
+	fi
+}
+
+accounted_by_process() {
+	pins_its_memory "$1"
+	[ "$(locked "$1")" = "$(pinned "$1")" ] || fail "$1: VmLck $(locked "$1") kB, VmPin $(pinned "$1") kB"
+	ok "$1: $(locked "$1") kB, counted for itself"
+}
+
+accounted_by_user() {
+	pins_its_memory "$1"
+	[ "$(locked "$1")" = 0 ] || fail "$1: VmLck $(locked "$1") kB, VmPin $(pinned "$1") kB"
+	ok "$1: $(pinned "$1") kB, counted for its user"
+}
+
+### What was said
+
+stderr_has() { # VM TEXT
+	grep -qF -- "$2" "$vms/$1/stderr" || fail "$1 does not say: $2"
+}
+
+# The number of the shim's lines that have all the words.
+shim_lines() { # VM WORD...
+	local name=$1 word count=0 line
+	shift
+	while IFS= read -r line; do
+		for word; do
+			[[ " $line " == *" $word "* ]] || continue 2
+		done
+		count=$((count + 1))
+	done < <(grep '^iommufd-rlimit: ' "$vms/$name/stderr")
+	echo "$count"
+}
+
+shim_says() { # VM WORD...
+	[ "$(shim_lines "$@")" -gt 0 ] || fail "no line of the shim in $1 with: ${*:2}"
+	ok "$1: ${*:2}"
+}
+
+shim_is_silent() {
+	[ "$(shim_lines "$1")" = 0 ] || fail "the shim speaks in $1"
+	ok "$1: nothing from the shim"
+}
+
+### QMP. Each request has a number, to find its answer by.
+
+declare -A request
+
+qmp_send() { # VM COMMAND [ARGUMENTS]
+	request[$1]=$((${request[$1]-0} + 1))
+	# Opened for reading too, so that it never blocks.
+	printf '{"execute": "%s", "arguments": %s, "id": %d}\n' "$2" "${3-{\}}" "${request[$1]}" 1<>"$vms/$1/qmp.in" >&1
+}
+
+qmp_answered() { grep -q "\"id\": ${request[$1]}[,}]" "$vms/$1/qmp.out"; }
+
+qmp() { # VM COMMAND [ARGUMENTS]
+	qmp_send "$@"
+	wait_for qmp_answered "$1" || fail "$1 does not answer $2"
+	if grep "\"id\": ${request[$1]}[,}]" "$vms/$1/qmp.out" | grep '"error"'; then
+		fail "$1 refuses $2"
+	fi
+}
+
+events() { grep -c "\"event\": \"$2\"" "$vms/$1/qmp.out"; } # VM EVENT
