@@ -20,9 +20,8 @@ sys_resource=(--inh-caps +sys_resource --ambient-caps +sys_resource)
 shim=libiommufd-rlimit.so
 export user limit memory privileges with qemu sys_resource shim
 
-scenario=$(basename "$0" .sh)
-vms=/run/vm/$scenario
-mkdir -p "$vms"
+scenario=$1
+vms=/run/vm # a directory for each, which goes into the results
 
 ok() { printf 'ok: %s\n' "$*"; }
 

@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright (C) 2026 the iommufd-rlimit-shim developers
+# shellcheck shell=bash source=lib.sh
+#
+# The machine is what the scenarios need.
+. /host/guest/lib.sh
+
+uname -r
+"$qemu" --version
+[ -c /dev/iommu ] || fail "no /dev/iommu"
+[ ${#devices[@]} = 12 ] || fail "${#devices[@]} devices of 12 are bound to vfio-pci"
