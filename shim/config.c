@@ -24,7 +24,9 @@ static const struct {
 				[ON_ERROR_FAIL] = "fail" },
 			      "auto, continue or fail" },
 	[CONFIG_LOG] = { "IOMMUFD_RLIMIT_LOG",
-			 { [LOG_TO_STDERR] = "stderr", [LOG_TO_SYSLOG] = "syslog", [LOG_TO_NONE] = "none" },
+			 { [LOG_TO_STDERR] = "stderr",
+			   [LOG_TO_SYSLOG] = "syslog",
+			   [LOG_TO_NONE] = "none" },
 			 "stderr, syslog, none or an absolute path" },
 	[CONFIG_LOG_LEVEL] = { "IOMMUFD_RLIMIT_LOG_LEVEL",
 			       { [LOG_LEVEL_ERROR] = "error",
@@ -37,15 +39,23 @@ static const struct {
 			    "none or the absolute path of a socket" },
 };
 
+/* The value in "NAME=value"; NULL where the entry is of another name. */
+static const char *value_of(const char *entry, const char *name)
+{
+	for (; *name; name++)
+		if (*entry++ != *name)
+			return NULL;
+	return *entry == '=' ? entry + 1 : NULL;
+}
+
 /* The first definition counts, as with getenv(3); NULL where there is none. */
 static const char *lookup(char *const environment[], const char *name)
 {
-	size_t length = strlen(name);
+	const char *value = NULL;
 
-	for (; environment && *environment; environment++)
-		if (!strncmp(*environment, name, length) && (*environment)[length] == '=')
-			return *environment + length + 1;
-	return NULL;
+	for (; environment && *environment && !value; environment++)
+		value = value_of(*environment, name);
+	return value;
 }
 
 static int find_word(enum config_variable variable, const char *value)
@@ -107,14 +117,14 @@ static void note_bad(struct config *config, enum config_variable variable, enum 
 		     const char *value)
 {
 	char *excerpt = config->bad[variable].excerpt;
-	size_t length = strnlen(value, CONFIG_EXCERPT_MAX + 1);
+	size_t length = strlen(value);
 
 	config->bad[variable].fault = fault;
-	if (length > CONFIG_EXCERPT_MAX)
-		strcpy(excerpt + CONFIG_EXCERPT_MAX, "...");
-	else
-		excerpt[length] = '\0';
-	memcpy(excerpt, value, length > CONFIG_EXCERPT_MAX ? CONFIG_EXCERPT_MAX : length);
+	if (length > CONFIG_EXCERPT_MAX) {
+		length = CONFIG_EXCERPT_MAX;
+		strcpy(excerpt + length, "...");
+	}
+	memcpy(excerpt, value, length); /* the rest of it is zero already */
 }
 
 static void set(struct config *config, enum config_variable variable, const char *value,
@@ -168,8 +178,8 @@ const char *config_accepted(enum config_variable variable, enum config_fault fau
 	if (fault == CONFIG_SECURE)
 		return "no path in a program with raised privileges (AT_SECURE)";
 	if (fault == CONFIG_TOO_LONG)
-		return variable == CONFIG_LOG ? "a path of at most 1023 bytes" :
-						"a path of at most 107 bytes";
+		return variable == CONFIG_LOG ? "a path of at most 1023 bytes"
+					      : "a path of at most 107 bytes";
 	return variables[variable].accepted;
 }
 
@@ -181,8 +191,8 @@ const char *config_value(const struct config *config, enum config_variable varia
 	case CONFIG_ON_ERROR:
 		return variables[variable].words[config->on_error];
 	case CONFIG_LOG:
-		return config->log == LOG_TO_PATH ? config->log_path :
-						 variables[variable].words[config->log];
+		return config->log == LOG_TO_PATH ? config->log_path
+						  : variables[variable].words[config->log];
 	case CONFIG_LOG_LEVEL:
 		return variables[variable].words[config->log_level];
 	case CONFIG_HELPER:

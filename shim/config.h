@@ -14,11 +14,11 @@
 #define CONFIG_HELPER_DEFAULT RUNSTATEDIR "/iommufd-rlimit/helper.sock"
 
 enum config_variable {
-	CONFIG_MODE,	  /* IOMMUFD_RLIMIT_MODE */
+	CONFIG_MODE,      /* IOMMUFD_RLIMIT_MODE */
 	CONFIG_ON_ERROR,  /* IOMMUFD_RLIMIT_ON_ERROR */
-	CONFIG_LOG,	  /* IOMMUFD_RLIMIT_LOG */
+	CONFIG_LOG,       /* IOMMUFD_RLIMIT_LOG */
 	CONFIG_LOG_LEVEL, /* IOMMUFD_RLIMIT_LOG_LEVEL */
-	CONFIG_HELPER,	  /* IOMMUFD_RLIMIT_HELPER */
+	CONFIG_HELPER,    /* IOMMUFD_RLIMIT_HELPER */
 	CONFIG_VARIABLES,
 };
 
@@ -29,20 +29,20 @@ enum config_log { LOG_TO_STDERR, LOG_TO_SYSLOG, LOG_TO_NONE, LOG_TO_PATH };
 /* Why a value was set but not understood. */
 enum config_fault {
 	CONFIG_OK,
-	CONFIG_UNKNOWN,	 /* none of the words, and no absolute path where one is taken */
+	CONFIG_UNKNOWN,  /* none of the words, and no absolute path where one is taken */
 	CONFIG_TOO_LONG, /* a path that does not fit */
-	CONFIG_SECURE,	 /* a path under AT_SECURE */
+	CONFIG_SECURE,   /* a path under AT_SECURE */
 };
 
 #define CONFIG_LOG_PATH_MAX 1024 /* with the terminating zero */
-#define CONFIG_EXCERPT_MAX  32	 /* bytes of a bad value that are shown */
+#define CONFIG_EXCERPT_MAX  32   /* bytes of a bad value that are shown */
 
 struct config {
 	enum config_mode mode;
 	enum config_on_error on_error;
 	enum log_level log_level;
 	enum config_log log;
-	char log_path[CONFIG_LOG_PATH_MAX];			/* with LOG_TO_PATH only */
+	char log_path[CONFIG_LOG_PATH_MAX];                       /* with LOG_TO_PATH only */
 	char helper[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* empty: none */
 	struct {
 		enum config_fault fault;

@@ -4,7 +4,7 @@
 #include "inherited.h"
 
 #include "iommufd.h"
-#include "sys_open.h"
+#include "sys.h"
 
 #include <stddef.h>
 
@@ -47,5 +47,5 @@ void inherited_for_each(void (*found)(int fd))
 			at += entry->d_reclen;
 		}
 	}
-	close(directory);
+	sys_close(directory);
 }

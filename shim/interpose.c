@@ -19,6 +19,7 @@
 #include "next.h"
 #include "rlimit_mode.h"
 #include "sink.h"
+#include "sys.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -46,6 +47,7 @@ extern const enum config_mode default_mode;
 
 static struct config settings;
 static atomic_bool settings_parsed; /* by the constructor; immutable from then on */
+static bool inert;                  /* known from then on, too */
 
 /* Before the constructor (other libraries' are earlier) each open has settings of its own. */
 static const struct config *current_settings(struct config *early)
@@ -60,7 +62,7 @@ static const struct config *current_settings(struct config *early)
 
 static bool is_path_only(int fd)
 {
-	int flags = fcntl(fd, F_GETFL);
+	long flags = syscall(SYS_fcntl, fd, F_GETFL);
 
 	return flags >= 0 && (flags & O_PATH);
 }
@@ -93,13 +95,17 @@ static __attribute__((noinline, cold)) int opened(int fd, const char *path)
 /* The path is looked at after the real call: only then is it known to be readable to its end. */
 static inline int after_open(int fd, const char *path)
 {
-	return fd >= 0 && iommufd_name_matches(path) ? opened(fd, path) : fd;
+	return !inert && fd >= 0 && iommufd_name_matches(path) ? opened(fd, path) : fd;
 }
 
-/* __OPEN_NEEDS_MODE of glibc: without these there is no third argument to read. */
+/*
+ * __OPEN_NEEDS_MODE of glibc: without these there is no third argument to read. O_TMPFILE has more
+ * than one bit, O_DIRECTORY among them; the first line is for speed.
+ */
 static inline bool needs_mode(int flags)
 {
-	return (flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE;
+	return (flags & (O_CREAT | O_TMPFILE)) &&
+	       ((flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE);
 }
 
 EXPORT int open(const char *path, int flags, ...)
@@ -196,7 +202,8 @@ static __attribute__((constructor)) void start(void)
 
 	next();
 	config_parse(&settings, environ, getauxval(AT_SECURE), default_mode);
-	if (settings.mode != MODE_OFF) {
+	inert = settings.mode == MODE_OFF;
+	if (!inert) {
 		sink_start();
 		log_load(&settings);
 		inherited_for_each(apply_to_inherited);

@@ -6,11 +6,12 @@
 #include "decimal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/ioctl.h>
+#include <linux/stat.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* Our own lines of <linux/iommufd.h>: Debian 12 has no such header. */
@@ -39,17 +40,19 @@ bool iommufd_is(int fd)
 {
 	static const char directory[] = "/sys/dev/char/";
 	static const char device[] = "/misc/iommu";
-	struct stat st;
+	struct statx file;
 	char name[sizeof(directory) + 2 * DECIMAL_MAX];
 	char target[64]; /* "../../devices/virtual/misc/iommu" */
 	ssize_t length;
 	char *end;
 
-	if (fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode))
+	/* DONT_SYNC: never wait for the server of a network file system. */
+	if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &file) < 0 ||
+	    (file.stx_mode & S_IFMT) != S_IFCHR)
 		return false;
-	end = decimal(stpcpy(name, directory), major(st.st_rdev));
+	end = decimal(stpcpy(name, directory), file.stx_rdev_major);
 	*end++ = ':';
-	decimal(end, minor(st.st_rdev));
+	decimal(end, file.stx_rdev_minor);
 	length = readlink(name, target, sizeof(target));
 	return length >= (ssize_t)strlen(device) && (size_t)length < sizeof(target) &&
 	       !memcmp(target + length - strlen(device), device, strlen(device));

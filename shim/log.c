@@ -6,8 +6,7 @@
 #include "iommufd.h"
 #include "process.h"
 #include "sink.h"
-
-#include <unistd.h>
+#include "sys.h"
 
 static const struct {
 	const char name[12];
@@ -51,7 +50,7 @@ static void add_process(struct logfmt *line)
 {
 	char comm[PROCESS_COMM_MAX];
 
-	logfmt_number(line, "pid", getpid());
+	logfmt_number(line, "pid", syscall(SYS_getpid));
 	process_comm(comm);
 	logfmt_text(line, "comm", comm);
 }
@@ -107,8 +106,9 @@ static const char *hint_for(const struct config *config, enum outcome outcome)
 
 void log_outcome(const struct config *config, const struct outcome_report *report)
 {
-	static const char sources[][10] = { [SOURCE_OPEN] = "open",
-					    [SOURCE_INHERITED] = "inherited" };
+	static const char sources[][10] = {
+		[SOURCE_OPEN] = "open", [SOURCE_INHERITED] = "inherited"
+	};
 	bool mode_bad = config->bad[CONFIG_MODE].fault;
 	struct logfmt line;
 

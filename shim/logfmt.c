@@ -42,7 +42,8 @@ static bool needs_quotes(const char *value)
 	if (!*value)
 		return true;
 	for (; *value; value++)
-		if (*value <= ' ' || *value > '~' || strchr("\"\\=", *value))
+		if (*value <= ' ' || *value > '~' || *value == '"' || *value == '\\' ||
+		    *value == '=')
 			return true;
 	return false;
 }

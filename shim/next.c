@@ -3,7 +3,7 @@
 
 #include "next.h"
 
-#include "sys_open.h"
+#include "sys.h"
 
 #include <dlfcn.h>
 #include <stdarg.h>

@@ -12,10 +12,10 @@ enum outcome {
 	OUTCOME_ALREADY,     /* SET failed, but the mode asked for is in force */
 	OUTCOME_QUERIED,     /* nothing was to be changed */
 	OUTCOME_UNSUPPORTED, /* ENOTTY, EOPNOTSUPP */
-	OUTCOME_DENIED,	     /* EPERM, and no helper could do it */
-	OUTCOME_BUSY,	     /* EBUSY: the iommufd has objects already */
+	OUTCOME_DENIED,      /* EPERM, and no helper could do it */
+	OUTCOME_BUSY,        /* EBUSY: the iommufd has objects already */
 	OUTCOME_INVALID,     /* EINVAL, or a setting that was not understood */
-	OUTCOME_FAILED,	     /* anything else; SET succeeded but GET disagrees */
+	OUTCOME_FAILED,      /* anything else; SET succeeded but GET disagrees */
 };
 
 /* How the descriptor came into this process. */
@@ -27,7 +27,7 @@ struct outcome_report {
 	enum source source;
 	bool effective_known;
 	uint64_t effective; /* enum rlimit_mode, as GET gave it */
-	int error;	    /* errno value; 0 where there was none */
+	int error;          /* errno value; 0 where there was none */
 	bool helper_asked;
 	int helper_error; /* errno value of helper_client_set_rlimit_mode() */
 };

@@ -3,32 +3,35 @@
 
 #include "process.h"
 
-#include "sys_open.h"
+#include "sys.h"
 
 #include <linux/capability.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
-/* The number after "VmLck:" in /proc/self/status, which is in kB. */
+/* The number in the line "VmLck:" of /proc/self/status, which is in kB. */
 static long vmlck_kb(void)
 {
 	static const char key[] = "\nVmLck:";
 	char status[4096];
+	const char *at = status;
 	long kb = 0;
-	const char *at;
-	ssize_t length;
+	long length;
 	int fd = sys_open("/proc/self/status", O_RDONLY, 0);
 
 	if (fd < 0)
 		return -1;
-	length = read(fd, status, sizeof(status) - 1);
-	close(fd);
+	length = syscall(SYS_read, fd, status, sizeof(status) - 1);
+	sys_close(fd);
 	if (length < 0)
 		return -1;
 	status[length] = '\0';
-	at = strstr(status, key);
-	if (!at)
+	while (length > (long)strlen(key) && memcmp(at, key, strlen(key))) {
+		at++;
+		length--;
+	}
+	if (length <= (long)strlen(key))
 		return -1;
 	for (at += strlen(key); *at == ' ' || *at == '\t'; at++)
 		;
@@ -46,14 +49,16 @@ void process_facts(struct process_facts *facts)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = { 0 };
-	struct rlimit limit = { 0 };
+	struct {
+		uint64_t soft, hard;
+	} limit = { 0 };
 
-	getrlimit(RLIMIT_MEMLOCK, &limit);
+	syscall(SYS_prlimit64, 0, RLIMIT_MEMLOCK, NULL, &limit);
 	syscall(SYS_capget, &header, data);
 	*facts = (struct process_facts){
-		.uid = getuid(),
-		.memlock_unlimited = limit.rlim_cur == RLIM_INFINITY,
-		.memlock = limit.rlim_cur,
+		.uid = (uid_t)syscall(SYS_getuid),
+		.memlock_unlimited = limit.soft == UINT64_MAX,
+		.memlock = limit.soft,
 		.vmlck_kb = vmlck_kb(),
 		.cap_sys_resource = effective(data, CAP_SYS_RESOURCE),
 		.cap_ipc_lock = effective(data, CAP_IPC_LOCK),
@@ -63,5 +68,5 @@ void process_facts(struct process_facts *facts)
 void process_comm(char comm[PROCESS_COMM_MAX])
 {
 	memset(comm, 0, PROCESS_COMM_MAX);
-	prctl(PR_GET_NAME, comm);
+	syscall(SYS_prctl, PR_GET_NAME, comm);
 }

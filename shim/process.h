@@ -5,6 +5,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #define PROCESS_COMM_MAX 16 /* TASK_COMM_LEN, with the terminating zero */
@@ -12,10 +13,10 @@
 struct process_facts {
 	uid_t uid;
 	bool memlock_unlimited;
-	unsigned long long memlock; /* soft RLIMIT_MEMLOCK, bytes */
-	long vmlck_kb;		    /* VmLck of proc_pid_status(5); -1: not known */
-	bool cap_sys_resource;	    /* in the effective set */
-	bool cap_ipc_lock;	    /* likewise; memory pinned with it is not accounted at all */
+	uint64_t memlock;      /* soft RLIMIT_MEMLOCK, bytes */
+	long vmlck_kb;         /* VmLck of proc_pid_status(5); -1: not known */
+	bool cap_sys_resource; /* in the effective set */
+	bool cap_ipc_lock;     /* likewise; memory pinned with it is not accounted at all */
 };
 
 /** process_facts - fill in @facts; what the kernel does not tell stays 0, false or -1. */

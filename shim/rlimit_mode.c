@@ -98,8 +98,7 @@ int rlimit_mode_apply(const struct config *config, int fd, enum source source)
 	} else if (config->mode == MODE_QUERY) {
 		query(&report);
 	} else {
-		set(&report,
-		    config->mode == MODE_PROCESS ? RLIMIT_MODE_PROCESS : RLIMIT_MODE_USER,
+		set(&report, config->mode == MODE_PROCESS ? RLIMIT_MODE_PROCESS : RLIMIT_MODE_USER,
 		    config->helper);
 	}
 	log_outcome(config, &report);

@@ -3,9 +3,10 @@
 
 #include "sink.h"
 
-#include "sys_open.h"
+#include "sys.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -13,33 +14,37 @@
 #include <sys/socket.h>
 #include <syslog.h>
 
+/* What the kernel takes, which is not libc's sigset_t and timespec. */
+struct kernel_sigset {
+	unsigned long words[64 / (CHAR_BIT * sizeof(long))];
+};
+static const struct {
+	long seconds, nanoseconds;
+} at_once;
+
 static atomic_bool stderr_closed;
 
 void sink_start(void)
 {
-	if (fcntl(STDERR_FILENO, F_GETFD) < 0)
+	if (syscall(SYS_fcntl, STDERR_FILENO, F_GETFD) < 0)
 		stderr_closed = true;
 }
 
 /* write(2), but a reader gone gives EPIPE without the signal that would end the program. */
 static int write_line(int fd, const struct logfmt *line)
 {
-	const struct timespec at_once = { 0 };
-	sigset_t pipe_only, before, pending;
-	bool ours;
-	ssize_t written;
+	const struct kernel_sigset pipe_only = { { 1UL << (SIGPIPE - 1) } };
+	struct kernel_sigset before, pending = { 0 };
+	long written;
 	int error;
 
-	sigemptyset(&pipe_only);
-	sigaddset(&pipe_only, SIGPIPE);
-	pthread_sigmask(SIG_BLOCK, &pipe_only, &before);
-	sigpending(&pending);
-	ours = !sigismember(&pending, SIGPIPE);
-	written = write(fd, line->text, line->length);
+	syscall(SYS_rt_sigprocmask, SIG_BLOCK, &pipe_only, &before, sizeof(before));
+	syscall(SYS_rt_sigpending, &pending, sizeof(pending));
+	written = syscall(SYS_write, fd, line->text, line->length);
 	error = written < 0 ? errno : (size_t)written < line->length ? ENOSPC : 0;
-	if (error == EPIPE && ours)
-		sigtimedwait(&pipe_only, NULL, &at_once);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (error == EPIPE && !(pending.words[0] & pipe_only.words[0]))
+		syscall(SYS_rt_sigtimedwait, &pipe_only, NULL, &at_once, sizeof(pipe_only));
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof(before));
 	return error;
 }
 
@@ -50,7 +55,7 @@ static int write_stderr(const struct logfmt *line)
 
 	if (stderr_closed)
 		return EBADF;
-	if (poll(&stderr_poll, 1, 0) < 0)
+	if (syscall(SYS_ppoll, &stderr_poll, 1, &at_once, NULL, 0) < 0)
 		return errno;
 	if (!(stderr_poll.revents & POLLOUT))
 		return stderr_poll.revents & POLLNVAL ? EBADF : EAGAIN;
@@ -66,7 +71,7 @@ static int write_path(const char *path, const struct logfmt *line)
 	if (fd < 0)
 		return errno;
 	error = write_line(fd, line);
-	close(fd);
+	sys_close(fd);
 	return error;
 }
 
@@ -82,17 +87,17 @@ static int write_syslog(const struct logfmt *line)
 	};
 	const struct sockaddr_un daemon = { .sun_family = AF_UNIX, .sun_path = _PATH_LOG };
 	char message[4 + LOGFMT_MAX];
-	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int fd = (int)syscall(SYS_socket, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	int error = 0;
 
 	if (fd < 0)
 		return errno;
 	memcpy(message, priorities[line->level], 4);
 	memcpy(message + 4, line->text, line->length - 1); /* no newline in a datagram */
-	if (sendto(fd, message, 4 + line->length - 1, MSG_NOSIGNAL,
-		   (const struct sockaddr *)&daemon, sizeof(daemon)) < 0)
+	if (syscall(SYS_sendto, fd, message, 4 + line->length - 1, MSG_NOSIGNAL, &daemon,
+		    sizeof(daemon)) < 0)
 		error = errno;
-	close(fd);
+	sys_close(fd);
 	return error;
 }
 
