@@ -13,12 +13,13 @@ memory=256            # the guest's memory in MiB
 privileges=()         # options of setpriv
 with=()               # the command before QEMU: env, the launcher
 qemu=$(command -v qemu-system-x86_64)
+object=iommufd,id=iommufd0
 
 # For privileges: the one capability that lets QEMU set the mode itself.
 sys_resource=(--inh-caps +sys_resource --ambient-caps +sys_resource)
 # For with: the library by its name alone, as installed.
 shim=libiommufd-rlimit.so
-export user limit memory privileges with qemu sys_resource shim
+export user limit memory privileges with qemu object sys_resource shim
 
 scenario=$1
 vms=/run/vm # a directory for each, which goes into the results
@@ -35,12 +36,14 @@ fail() {
 	exit 1
 }
 
-# wait_for COMMAND...: until it succeeds; false after half a minute.
+# wait_for COMMAND...: until it succeeds; false after half a minute. In an emulated machine that has better to do, a
+# sleep in a process of its own, and commands that start processes, would take much of the time.
+exec {nothing}<><(:)
 wait_for() {
 	local end=$((SECONDS + 30))
 	until "$@"; do
 		[ "$SECONDS" -lt "$end" ] || return 1
-		sleep 0.1
+		read -rt 0.2 -u "$nothing" || true
 	done
 }
 
@@ -53,7 +56,7 @@ next_device() {
 	devices=("${devices[@]:1}")
 }
 
-declare -A pid
+declare -A pid status
 
 # $1: name   the rest: QEMU's arguments, by default for one device on iommufd
 vm_start() {
@@ -61,14 +64,16 @@ vm_start() {
 	shift
 	if [ $# = 0 ]; then
 		next_device
-		set -- -object iommufd,id=iommufd0 -device "vfio-pci,host=$device,iommufd=iommufd0,rombar=0"
+		set -- -object "$object" -device "vfio-pci,host=$device,iommufd=iommufd0,rombar=0"
 	fi
 	mkdir "$dir"
 	mkfifo "$dir/qmp.in"
+	exec {qmp}<>"$dir/qmp.in"
 	prlimit --memlock=$((limit << 20)) setpriv --reuid="$user" --regid="$user" --clear-groups "${privileges[@]}" \
 		"${with[@]}" "$qemu" -M q35 -m "$memory" -nodefaults -display none -S -qmp stdio "$@" \
-		<>"$dir/qmp.in" >"$dir/qmp.out" 2>"$dir/stderr" &
+		<&"$qmp" {qmp}>&- >"$dir/qmp.out" 2>"$dir/stderr" &
 	pid[$name]=$!
+	exec {qmp}>&-
 	qmp_send "$name" qmp_capabilities
 }
 
@@ -83,13 +88,18 @@ vm_runs() { # VM
 	ok "$1 runs"
 }
 
-vm_dies() { # VM TEXT-IN-STDERR
+vm_dies() { # VM TEXT-IN-STDERR...
+	local text
 	wait_for vm_ready "$1" || fail "$1 neither runs nor ends"
 	vm_alive "$1" && fail "$1 runs"
-	wait "${pid[$1]}" && fail "$1 ended with status 0"
-	record "$1" "dies: $2"
-	stderr_has "$1" "$2"
-	ok "$1 dies: $2"
+	status[$1]=0
+	wait "${pid[$1]}" || status[$1]=$?
+	[ "${status[$1]}" != 0 ] || fail "$1 ended with status 0"
+	for text in "${@:2}"; do
+		stderr_has "$1" "$text"
+	done
+	record "$1" "dies: $text"
+	ok "$1 dies: $text"
 }
 
 vm_stop() {
@@ -98,7 +108,14 @@ vm_stop() {
 }
 
 # Memory in kB: locked is what the limit of the process counts, pinned what the devices may reach.
-status_field() { sed -n "s/^$2:[[:space:]]*\([0-9]*\).*/\1/p" "/proc/${pid[$1]}/status" 2>/dev/null; }
+status_field() {
+	local field value unit
+	while read -r field value unit; do
+		if [ "$field" = "$2:" ]; then
+			echo "$value"
+		fi
+	done 2>/dev/null <"/proc/${pid[$1]}/status" || true
+}
 locked() { status_field "$1" VmLck; }
 pinned() { status_field "$1" VmPin; }
 
@@ -127,6 +144,14 @@ accounted_by_user() {
 	pins_its_memory "$1"
 	[ "$(locked "$1")" = 0 ] || fail "$1: VmLck $(locked "$1") kB, VmPin $(pinned "$1") kB"
 	ok "$1: $(pinned "$1") kB, counted for its user"
+}
+
+# What the kernel itself says of each iommufd that the VM has open.
+modes_are() { # VM MODE
+	local modes
+	modes=$(/host/guest/iommufd modes "${pid[$1]}" | sort -u)
+	[ "$modes" = "$2" ] || fail "$1 has iommufds in mode '$modes', not $2"
+	ok "$1: mode $2 in the kernel"
 }
 
 ### What was said
@@ -168,7 +193,7 @@ qmp_send() { # VM COMMAND [ARGUMENTS]
 	printf '{"execute": "%s", "arguments": %s, "id": %d}\n' "$2" "${3-{\}}" "${request[$1]}" 1<>"$vms/$1/qmp.in" >&1
 }
 
-qmp_answered() { grep -q "\"id\": ${request[$1]}[,}]" "$vms/$1/qmp.out"; }
+qmp_answered() { [[ $(<"$vms/$1/qmp.out") == *"\"id\": ${request[$1]}"[,}]* ]]; }
 
 qmp() { # VM COMMAND [ARGUMENTS]
 	qmp_send "$@"

@@ -24,7 +24,7 @@ done
 
 memory=128
 vm_start too-big
-vm_dies too-big 'vfio_container_dma_map(' '= -12 (Cannot allocate memory)'
+vm_dies too-big 'vfio_container_dma_map(' '-12 (Cannot allocate memory)'
 shim_says too-big outcome=applied effective=process
 for name in "${names[@]}"; do
 	vm_alive "$name" || fail "$name died with too-big"

@@ -11,7 +11,7 @@ vm_runs first
 accounted_by_user first
 
 vm_start second
-vm_dies second 'vfio_container_dma_map(' '= -12 (Cannot allocate memory)'
+vm_dies second 'vfio_container_dma_map(' '-12 (Cannot allocate memory)'
 
 vm_stop first
 vm_start second-alone

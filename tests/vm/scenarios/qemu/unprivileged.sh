@@ -5,7 +5,7 @@
 # The shim without the capability: the kernel refuses, the shim says so and what to do, nothing else changes.
 . /host/guest/lib.sh
 
-with=(env LD_PRELOAD=$shim IOMMUFD_RLIMIT_MODE=process)
+with=(env LD_PRELOAD="$shim" IOMMUFD_RLIMIT_MODE=process)
 
 vm_start first
 vm_runs first
@@ -14,7 +14,7 @@ stderr_has first 'hint="needs CAP_SYS_RESOURCE or iommufd-rlimit-helper'
 accounted_by_user first
 
 vm_start second
-vm_dies second 'vfio_container_dma_map(' '= -12 (Cannot allocate memory)'
+vm_dies second 'vfio_container_dma_map(' '-12 (Cannot allocate memory)'
 vm_stop first
 
 with+=(IOMMUFD_RLIMIT_ON_ERROR=fail)
