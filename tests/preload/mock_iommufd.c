@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Copyright (C) 2026 the iommufd-rlimit-shim developers
+
+/*
+ * A preload that plays the kernel: LD_PRELOAD=SHIM:MOCK. A name that ends in dev/iommu, and "iommu"
+ * itself, opens /dev/full; sysfs calls that an iommufd; and IOMMU_OPTION on it is answered as the
+ * environment says:
+ *
+ *   MOCK_STATE      file that holds the mode in force, "0" or "1"; shared with other processes
+ *   MOCK_SET_ERRNO  SET fails with this number
+ *   MOCK_GET_ERRNO  GET fails with this number
+ *   MOCK_LOST_SET   SET succeeds but changes nothing
+ *   MOCK_LOG        file that gets a line for each IOMMU_OPTION: the descriptor, then the bytes
+ *   MOCK_SYSLOG     socket that takes the place of /dev/log
+ *   MOCK_SECURE     getauxval(AT_SECURE) is 1
+ */
+#undef _FILE_OFFSET_BITS
+#undef _TIME_BITS
+#undef _FORTIFY_SOURCE
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#undef open64
+#undef openat64
+
+#define DEVICE      "/dev/full"
+#define DEVICE_LINK "/sys/dev/char/1:7" /* admin-guide/devices.txt */
+
+int open64(const char *path, int flags, ...);
+int openat64(int dirfd, const char *path, int flags, ...);
+int __open_2(const char *path, int flags);
+int __open64_2(const char *path, int flags);
+int __openat_2(int dirfd, const char *path, int flags);
+int __openat64_2(int dirfd, const char *path, int flags);
+
+static long (*real_syscall(void))(long number, ...)
+{
+	static long (*function)(long number, ...);
+
+	if (!function)
+		function = dlsym(RTLD_NEXT, "syscall");
+	return function;
+}
+
+static bool is_device_name(const char *path)
+{
+	size_t length = strlen(path);
+
+	return !strcmp(path, "iommu") ||
+	       (length >= strlen("dev/iommu") &&
+		!strcmp(path + length - strlen("dev/iommu"), "dev/iommu"));
+}
+
+static int open_any(int dirfd, const char *path, int flags, mode_t mode)
+{
+	long (*call)(long number, ...) = real_syscall();
+	int saved_errno = errno;
+
+	/* The kernel looks first: a pointer that is none stays its business. */
+	if (call(SYS_faccessat, dirfd, path, F_OK) == 0 || errno != EFAULT)
+		if (is_device_name(path)) {
+			path = DEVICE;
+			flags &= ~(O_CREAT | O_EXCL);
+		}
+	errno = saved_errno;
+	return (int)call(SYS_openat, dirfd, path, flags, mode);
+}
+
+#define MODE_ARGUMENT(flags)                                                 \
+	({                                                                   \
+		mode_t mode_ = 0;                                            \
+		if (((flags)&O_CREAT) || ((flags)&O_TMPFILE) == O_TMPFILE) { \
+			va_list arguments_;                                  \
+			va_start(arguments_, flags);                         \
+			mode_ = va_arg(arguments_, mode_t);                  \
+			va_end(arguments_);                                  \
+		}                                                            \
+		mode_;                                                       \
+	})
+
+int open(const char *path, int flags, ...)
+{
+	return open_any(AT_FDCWD, path, flags, MODE_ARGUMENT(flags));
+}
+
+int open64(const char *path, int flags, ...)
+{
+	return open_any(AT_FDCWD, path, flags | O_LARGEFILE, MODE_ARGUMENT(flags));
+}
+
+int openat(int dirfd, const char *path, int flags, ...)
+{
+	return open_any(dirfd, path, flags, MODE_ARGUMENT(flags));
+}
+
+int openat64(int dirfd, const char *path, int flags, ...)
+{
+	return open_any(dirfd, path, flags | O_LARGEFILE, MODE_ARGUMENT(flags));
+}
+
+int __open_2(const char *path, int flags)
+{
+	return open_any(AT_FDCWD, path, flags, 0);
+}
+
+int __open64_2(const char *path, int flags)
+{
+	return open_any(AT_FDCWD, path, flags | O_LARGEFILE, 0);
+}
+
+int __openat_2(int dirfd, const char *path, int flags)
+{
+	return open_any(dirfd, path, flags, 0);
+}
+
+int __openat64_2(int dirfd, const char *path, int flags)
+{
+	return open_any(dirfd, path, flags | O_LARGEFILE, 0);
+}
+
+ssize_t readlink(const char *restrict path, char *restrict target, size_t size)
+{
+	static const char device[] = "../../devices/virtual/misc/iommu";
+
+	if (strcmp(path, DEVICE_LINK))
+		return real_syscall()(SYS_readlinkat, AT_FDCWD, path, target, size);
+	if (size > strlen(device))
+		size = strlen(device);
+	memcpy(target, device, size);
+	return (ssize_t)size;
+}
+
+unsigned long getauxval(unsigned long type)
+{
+	unsigned long (*real)(unsigned long type) = dlsym(RTLD_NEXT, "getauxval");
+
+	return type == AT_SECURE && getenv("MOCK_SECURE") ? 1 : real(type);
+}
+
+static int number_from(const char *name)
+{
+	const char *value = getenv(name);
+
+	return value ? atoi(value) : 0;
+}
+
+static uint64_t read_state(void)
+{
+	char state = '0';
+	int fd = open_any(AT_FDCWD, getenv("MOCK_STATE"), O_RDONLY | O_CLOEXEC, 0);
+
+	if (fd >= 0) {
+		if (read(fd, &state, 1) != 1)
+			state = '0';
+		close(fd);
+	}
+	return (uint64_t)(state - '0');
+}
+
+static void write_state(uint64_t mode)
+{
+	char state = (char)('0' + mode);
+	int fd = open_any(AT_FDCWD, getenv("MOCK_STATE"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd < 0 || write(fd, &state, 1) != 1)
+		abort();
+	close(fd);
+}
+
+/* include/uapi/linux/iommufd.h, written down a second time: the test's own reading of it. */
+struct option {
+	uint32_t size, option_id;
+	uint16_t op, reserved;
+	uint32_t object_id;
+	uint64_t val64 __attribute__((aligned(8)));
+};
+
+static void log_option(int fd, const struct option *option)
+{
+	const char *path = getenv("MOCK_LOG");
+	char line[2 * sizeof(*option) + 32];
+	int length = snprintf(line, sizeof(line), "%d ", fd);
+	int log;
+
+	if (!path)
+		return;
+	for (size_t i = 0; i < sizeof(*option); i++)
+		length += snprintf(line + length, sizeof(line) - (size_t)length, "%02x",
+				   ((const unsigned char *)option)[i]);
+	line[length++] = '\n';
+	log = open_any(AT_FDCWD, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	if (log < 0 || write(log, line, (size_t)length) != length)
+		abort();
+	close(log);
+}
+
+static int answer(struct option *option)
+{
+	if (option->op == 1) {
+		option->val64 = read_state();
+		return number_from("MOCK_GET_ERRNO");
+	}
+	if (!number_from("MOCK_SET_ERRNO") && !getenv("MOCK_LOST_SET"))
+		write_state(option->val64);
+	return number_from("MOCK_SET_ERRNO");
+}
+
+int ioctl(int fd, unsigned long request, ...)
+{
+	va_list arguments;
+	void *argument;
+	int error;
+
+	va_start(arguments, request);
+	argument = va_arg(arguments, void *);
+	va_end(arguments);
+	if (request != 0x3b87)
+		return (int)real_syscall()(SYS_ioctl, fd, request, argument);
+	log_option(fd, argument);
+	error = answer(argument);
+	if (error)
+		errno = error;
+	return error ? -1 : 0;
+}
+
+/* The library talks to the kernel by syscall(2). */
+long syscall(long number, ...)
+{
+	long a[6];
+	va_list arguments;
+	const struct sockaddr_un *to;
+	struct sockaddr_un mock = { .sun_family = AF_UNIX };
+
+	va_start(arguments, number);
+	for (int i = 0; i < 6; i++)
+		a[i] = va_arg(arguments, long);
+	va_end(arguments);
+	to = (const struct sockaddr_un *)a[4];
+	if (number == SYS_sendto && to && !strcmp(to->sun_path, _PATH_LOG) &&
+	    getenv("MOCK_SYSLOG")) {
+		strncpy(mock.sun_path, getenv("MOCK_SYSLOG"), sizeof(mock.sun_path) - 1);
+		a[4] = (long)&mock;
+		a[5] = sizeof(mock);
+	}
+	return real_syscall()(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Copyright (C) 2026 the iommufd-rlimit-shim developers
+
+#include "run.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static char directory[64];
+static char *environment[64];
+
+void run_setenv(const char *name, const char *value)
+{
+	size_t length = strlen(name);
+	size_t i = 0;
+
+	while (environment[i] &&
+	       (strncmp(environment[i], name, length) || environment[i][length] != '='))
+		i++;
+	assert_true(i + 1 < sizeof(environment) / sizeof(environment[0]));
+	free(environment[i]);
+	environment[i] = NULL;
+	if (value) {
+		assert_true(asprintf(&environment[i], "%s=%s", name, value) > 0);
+		return;
+	}
+	for (; environment[i + 1]; i++) {
+		environment[i] = environment[i + 1];
+		environment[i + 1] = NULL;
+	}
+}
+
+const char *run_path(const char *name)
+{
+	static char paths[4][128];
+	static unsigned turn;
+	char *path = paths[turn++ % 4];
+
+	assert_true(snprintf(path, sizeof(paths[0]), "%s/%s", directory, name) <
+		    (int)sizeof(paths[0]));
+	return path;
+}
+
+const char *run_tool(const char *variable)
+{
+	const char *path = getenv(variable);
+
+	if (!path)
+		fail_msg("%s is not set: run this test by meson", variable);
+	return path;
+}
+
+int run_setup(void **state)
+{
+	/* What the sanitizers' runtimes are told, and the path for their symbolizer. */
+	static const char *const kept[] = { "PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS",
+					    "TSAN_OPTIONS" };
+	char preload[1024];
+
+	(void)state;
+	strcpy(directory, "/tmp/iommufd-rlimit-test-XXXXXX");
+	if (!mkdtemp(directory))
+		return -1;
+	snprintf(preload, sizeof(preload), "%s:%s", run_tool("SHIM"), run_tool("MOCK"));
+	run_setenv("LD_PRELOAD", preload);
+	run_setenv("MOCK_STATE", run_path("state"));
+	run_setenv("MOCK_LOG", run_path("ioctls"));
+	run_setenv("IOMMUFD_RLIMIT_HELPER", "none");
+	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
+		if (getenv(kept[i]))
+			run_setenv(kept[i], getenv(kept[i]));
+	return 0;
+}
+
+int run_teardown(void **state)
+{
+	pid_t child = fork();
+
+	(void)state;
+	if (!child) {
+		execlp("rm", "rm", "-rf", directory, NULL);
+		_exit(127);
+	}
+	waitpid(child, NULL, 0);
+	for (size_t i = 0; environment[i]; i++) {
+		free(environment[i]);
+		environment[i] = NULL;
+	}
+	return 0;
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Reads both pipes until both are closed; kills @child at the deadline. */
+static void collect(struct run *run, pid_t child, int out, int err)
+{
+	struct pollfd polls[] = { { .fd = out, .events = POLLIN },
+				  { .fd = err, .events = POLLIN } };
+	char *at[] = { run->out, run->err };
+	char *const end[] = { run->out + sizeof(run->out) - 1, run->err + sizeof(run->err) - 1 };
+	int64_t deadline = now_ms() + RUN_SECONDS * 1000;
+
+	while (polls[0].fd >= 0 || polls[1].fd >= 0) {
+		int64_t left = deadline - now_ms();
+
+		if (left <= 0 || poll(polls, 2, (int)left) <= 0) {
+			kill(child, SIGKILL);
+			fail_msg("hangs; so far: %s%s", run->out, run->err);
+		}
+		for (int i = 0; i < 2; i++) {
+			ssize_t length;
+
+			if (polls[i].fd < 0 || !polls[i].revents)
+				continue;
+			length = read(polls[i].fd, at[i], (size_t)(end[i] - at[i]));
+			if (length > 0) {
+				at[i] += length;
+			} else {
+				close(polls[i].fd);
+				polls[i].fd = -1;
+			}
+		}
+	}
+}
+
+static void read_file(const char *path, char *to, size_t size)
+{
+	FILE *file = fopen(path, "re");
+
+	memset(to, 0, size);
+	if (!file)
+		return;
+	assert_true(fread(to, 1, size - 1, file) < size);
+	fclose(file);
+}
+
+void run(struct run *run, void (*before_exec)(void), const char *const arguments[])
+{
+	int out[2], err[2];
+	pid_t child;
+
+	memset(run, 0, sizeof(*run));
+	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+	assert_int_equal(pipe2(err, O_CLOEXEC), 0);
+	child = fork();
+	assert_true(child >= 0);
+	if (!child) {
+		int null = open("/dev/null", O_RDONLY);
+
+		dup2(null, STDIN_FILENO);
+		dup2(out[1], STDOUT_FILENO);
+		dup2(err[1], STDERR_FILENO);
+		for (int fd = 3; fd < 1024; fd++)
+			close(fd);
+		if (before_exec)
+			before_exec();
+		execve(arguments[0], (char *const *)arguments, environment);
+		_exit(127);
+	}
+	close(out[1]);
+	close(err[1]);
+	collect(run, child, out[0], err[0]);
+	assert_int_equal(waitpid(child, &run->status, 0), child);
+	read_file(run_path("ioctls"), run->ioctls, sizeof(run->ioctls));
+}
+
+void run_opener(struct run *to, const char *build, const char *const arguments[])
+{
+	const char *all[8] = { run_tool(build) };
+
+	for (size_t i = 0; arguments[i]; i++)
+		all[i + 1] = arguments[i];
+	run(to, NULL, all);
+}
+
+size_t run_lines(const char *text)
+{
+	size_t lines = 0;
+
+	for (; *text; text++)
+		lines += *text == '\n';
+	return lines;
+}
+
+void assert_part(const char *text, const char *part, int wanted, const char *file, int line)
+{
+	if (!strstr(text, part) == !wanted)
+		return;
+	print_error("%s \"%s\" in:\n%s\n", wanted ? "missing" : "unwanted", part, text);
+	_fail(file, line);
+}

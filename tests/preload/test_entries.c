@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Copyright (C) 2026 the iommufd-rlimit-shim developers
+
+/* Each entry point, by every name that a compiler gives it; and what is none of our business. */
+
+#include "run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const char *const builds[] = { "OPENER", "OPENER_LARGE", "OPENER_FORTIFIED", "OPENER_BOTH" };
+static const char *const entries[] = { "open", "openat", "open64", "openat64", "openat2" };
+
+#define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
+
+/* Calls @check for each build and entry, but for openat2 where libc has none. */
+static void each_entry(void (*check)(const char *build, const char *entry))
+{
+	for (size_t b = 0; b < LENGTH(builds); b++)
+		for (size_t e = 0; e < LENGTH(entries); e++) {
+			struct run probe;
+
+			run_opener(&probe, builds[b],
+				   (const char *[]){ entries[e], "/", "0x10000", NULL });
+			if (WEXITSTATUS(probe.status) == 77)
+				continue; /* the opener says that it has no such entry */
+			assert_int_equal(probe.status, 0);
+			check(builds[b], entries[e]);
+		}
+}
+
+static void number(char text[16], long value)
+{
+	snprintf(text, 16, "%ld", value);
+}
+
+static void device(const char *build, const char *entry)
+{
+	struct run opener;
+
+	run_opener(&opener, build, (const char *[]){ entry, "/dev/iommu", NULL });
+	assert_has(opener.out, "return=3 errno=4242 cloexec=1 ");
+	assert_has(opener.err, "outcome=applied fd=3 source=open ");
+	assert_int_equal(run_lines(opener.err), 1);
+	assert_int_equal(run_lines(opener.ioctls), 2);
+	remove(run_path("ioctls"));
+}
+
+static void test_device(void **state)
+{
+	(void)state;
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	each_entry(device);
+}
+
+static void refused(const char *build, const char *entry)
+{
+	struct run opener;
+
+	run_opener(&opener, build, (const char *[]){ entry, "/dev/iommu", NULL });
+	assert_has(opener.out, "return=-1 errno=1 cloexec=0 status=0 mode=0 open=0\n");
+}
+
+static void test_refused(void **state)
+{
+	(void)state;
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	run_setenv("IOMMUFD_RLIMIT_ON_ERROR", "fail");
+	run_setenv("MOCK_SET_ERRNO", "1");
+	each_entry(refused);
+}
+
+static void without_cloexec(const char *build, const char *entry)
+{
+	struct run opener;
+	char flags[16];
+
+	number(flags, O_RDONLY | O_NONBLOCK);
+	run_opener(&opener, build, (const char *[]){ entry, "/dev/iommu", flags, NULL });
+	assert_has(opener.out, "return=3 errno=4242 cloexec=0 status=04000 ");
+	assert_has(opener.err, "outcome=applied ");
+}
+
+static void test_flags_pass(void **state)
+{
+	(void)state;
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	each_entry(without_cloexec);
+}
+
+static void created(const char *build, const char *entry)
+{
+	const char *path = run_path("created");
+	struct run opener;
+	struct stat st;
+	char flags[16];
+
+	number(flags, O_RDWR | O_CREAT | O_EXCL);
+	run_opener(&opener, build, (const char *[]){ entry, path, flags, "0604", NULL });
+	assert_has(opener.out, "return=3 errno=4242 ");
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0604);
+	assert_int_equal(unlink(path), 0);
+}
+
+static void temporary(const char *build, const char *entry)
+{
+	struct run opener;
+	char flags[16];
+
+	/* O_TMPFILE without a mode, or with a lost one, would make it 0 or garbage. */
+	number(flags, O_RDWR | O_TMPFILE);
+	run_opener(&opener, build, (const char *[]){ entry, run_path(""), flags, "0640", NULL });
+	assert_has(opener.out, "return=3 errno=4242 ");
+	assert_has(opener.out, " mode=0640 ");
+}
+
+static void test_mode_passes(void **state)
+{
+	mode_t before = umask(0);
+
+	(void)state;
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	each_entry(created);
+	each_entry(temporary);
+	umask(before);
+}
+
+static void bad_pointer(const char *build, const char *entry)
+{
+	static const char *const names[] = { "@null", "@bad", "@unterminated" };
+	struct run opener;
+
+	for (size_t i = 0; i < LENGTH(names); i++) {
+		run_opener(&opener, build, (const char *[]){ entry, names[i], NULL });
+		assert_int_equal(opener.status, 0);
+		assert_has(opener.out, "return=-1 errno=14 ");
+		assert_string_equal(opener.err, "");
+	}
+}
+
+static void test_bad_pointers(void **state)
+{
+	(void)state;
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	each_entry(bad_pointer);
+}
+
+static void nothing_of_ours(const char *path, const char *flags)
+{
+	struct run opener;
+
+	run_opener(&opener, "OPENER", (const char *[]){ "open", path, flags, NULL });
+	assert_has(opener.out, "return=3 errno=4242 ");
+	assert_string_equal(opener.err, "");
+	assert_string_equal(opener.ioctls, "");
+}
+
+static void test_other_files(void **state)
+{
+	char path_only[16];
+
+	(void)state;
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	nothing_of_ours("/dev/null", "0");
+	nothing_of_ours("/dev/full", "0"); /* the device indeed, but not by a name of its */
+	nothing_of_ours("/", "0");
+	assert_int_equal(symlink("/dev/null", run_path("null-iommu")), 0);
+	nothing_of_ours(run_path("null-iommu"), "0"); /* a character device */
+	assert_int_equal(symlink("/etc/passwd", run_path("file-iommu")), 0);
+	nothing_of_ours(run_path("file-iommu"), "0"); /* a file */
+	assert_int_equal(symlink("/", run_path("directory-iommu")), 0);
+	nothing_of_ours(run_path("directory-iommu"), "0");
+	number(path_only, O_PATH); /* no descriptor of the device, only of its name */
+	nothing_of_ours("/dev/iommu", path_only);
+}
+
+static void the_device(const char *path)
+{
+	struct run opener;
+
+	run_opener(&opener, "OPENER", (const char *[]){ "openat", path, NULL });
+	assert_has(opener.out, "return=3 errno=4242 ");
+	assert_has(opener.err, "outcome=applied ");
+}
+
+static void test_other_names(void **state)
+{
+	(void)state;
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	the_device("iommu"); /* relative */
+	the_device("//dev/iommu");
+	the_device("/newroot/dev/iommu");
+	assert_int_equal(symlink("/dev/full", run_path("my-iommu")), 0);
+	the_device(run_path("my-iommu"));
+}
+
+static void test_literal_name_needs_no_sysfs(void **state)
+{
+	struct run opener;
+
+	(void)state;
+	/* What /dev/iommu opens is asked, whatever it is: here no iommufd at all. */
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	run_setenv("MOCK_SET_ERRNO", "25");
+	run_setenv("MOCK_GET_ERRNO", "25");
+	run_opener(&opener, "OPENER", (const char *[]){ "open", "/dev/iommu", NULL });
+	assert_has(opener.out, "return=3 errno=4242 ");
+	assert_has(opener.err, "outcome=unsupported ");
+	assert_has(opener.err, " effective=unknown errno=ENOTTY ");
+}
+
+static void test_failed_open(void **state)
+{
+	struct run opener;
+
+	(void)state;
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	run_opener(&opener, "OPENER", (const char *[]){ "open", "/nowhere/x-iommu", NULL });
+	assert_has(opener.out, "return=-1 errno=2 ");
+	assert_string_equal(opener.err, "");
+}
+
+static void test_fortify_still_aborts(void **state)
+{
+	struct run opener;
+	char flags[16];
+
+	(void)state;
+	run_setenv("LD_PRELOAD", run_tool("SHIM"));
+	number(flags, O_RDWR | O_CREAT); /* and no mode: glibc ends the program */
+	run_opener(&opener, "OPENER_FORTIFIED",
+		   (const char *[]){ "open", "/nowhere/x", flags, NULL });
+#ifdef __GLIBC__
+	assert_true(WIFSIGNALED(opener.status));
+	assert_has(opener.err, "invalid open call");
+#else
+	assert_has(opener.out, "return=-1 errno=2 ");
+#endif
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, run_setup, run_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_device),       TEST(test_refused),
+		TEST(test_flags_pass),   TEST(test_mode_passes),
+		TEST(test_bad_pointers), TEST(test_other_files),
+		TEST(test_other_names),  TEST(test_literal_name_needs_no_sysfs),
+		TEST(test_failed_open),  TEST(test_fortify_still_aborts),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Copyright (C) 2026 the iommufd-rlimit-shim developers
+
+/* The table of outcomes: each errno of SET × each policy × each mode, as the caller sees it. */
+
+#include "run.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+/* struct iommu_option: size 24, option 0, op, object 0, val64. */
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define SET_USER    "180000000000000000000000000000000000000000000000"
+#define SET_PROCESS "180000000000000000000000000000000100000000000000"
+#define GET         "180000000000000001000000000000000000000000000000"
+#else
+#define SET_USER    "000000180000000000000000000000000000000000000000"
+#define SET_PROCESS "000000180000000000000000000000000000000000000001"
+#define GET         "000000180000000000010000000000000000000000000000"
+#endif
+
+enum policy { AUTO, CONTINUE, FAIL, POLICIES };
+static const char *const policies[] = { "auto", "continue", "fail" };
+
+struct answer {
+	const char *outcome;
+	const char *level;
+	int hint;
+	int fails[POLICIES];
+};
+
+static const struct answer applied = { "applied", "info", 0, { 0, 0, 0 } };
+static const struct answer already = { "already", "info", 0, { 0, 0, 0 } };
+static const struct answer queried = { "queried", "info", 0, { 0, 0, 0 } };
+static const struct answer unsupported = { "unsupported", "warning", 1, { 0, 0, 1 } };
+static const struct answer denied = { "denied", "warning", 1, { 0, 0, 1 } };
+static const struct answer busy = { "busy", "error", 1, { 1, 0, 1 } };
+static const struct answer invalid = { "invalid", "error", 1, { 1, 0, 1 } };
+static const struct answer failed = { "failed", "error", 1, { 1, 0, 1 } };
+
+static const struct {
+	int error;
+	const char *name;
+	const struct answer *answer;
+} errors[] = {
+	{ 0, NULL, &applied },
+	{ ENOTTY, "ENOTTY", &unsupported },
+	{ EOPNOTSUPP, "EOPNOTSUPP", &unsupported },
+	{ EPERM, "EPERM", &denied },
+	{ EBUSY, "EBUSY", &busy },
+	{ EINVAL, "EINVAL", &invalid },
+	{ EFAULT, "EFAULT", &failed },
+	{ ENOMEM, "ENOMEM", &failed },
+	{ EIO, "EIO", &failed },
+	{ 4000, "4000", &failed }, /* a number without a name */
+};
+#define ERRORS (sizeof(errors) / sizeof(errors[0]))
+
+static void set_number(const char *name, int number)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%d", number);
+	run_setenv(name, number ? text : NULL);
+}
+
+static void set_state(const char *mode)
+{
+	FILE *file = fopen(run_path("state"), "we");
+
+	assert_non_null(file);
+	fputs(mode, file);
+	fclose(file);
+}
+
+static void check(const struct answer *answer, int error, const char *error_name,
+		  enum policy policy, const char *requested, const char *effective,
+		  const char *ioctls)
+{
+	struct run opener;
+	char expected[256];
+
+	remove(run_path("ioctls"));
+	run_setenv("IOMMUFD_RLIMIT_ON_ERROR", policies[policy]);
+	run_opener(&opener, "OPENER", (const char *[]){ "open", "/dev/iommu", NULL });
+	assert_int_equal(opener.status, 0);
+	assert_string_equal(opener.ioctls, ioctls);
+
+	/* What the caller sees: descriptor or errno, and nothing left open. */
+	if (answer->fails[policy])
+		snprintf(expected, sizeof(expected),
+			 "return=-1 errno=%d cloexec=0 status=0 mode=0 open=0\n", error);
+	else
+		strcpy(expected, "return=3 errno=4242 cloexec=1 ");
+	assert_has(opener.out, expected);
+	assert_has(opener.out, answer->fails[policy] ? "open=0\n" : "open=1\n");
+
+	/* One line. */
+	assert_int_equal(run_lines(opener.err), 1);
+	snprintf(expected, sizeof(expected),
+		 "iommufd-rlimit: %s: outcome=%s fd=3 source=open requested=%s effective=%s ",
+		 answer->level, answer->outcome, requested, effective);
+	assert_ptr_equal(strstr(opener.err, expected), opener.err);
+	if (answer == &applied)
+		assert_has(opener.err, " via=ioctl pid=");
+	else
+		assert_has_not(opener.err, " via=");
+	snprintf(expected, sizeof(expected), " errno=%s pid=", error_name ? error_name : "");
+	if (error_name)
+		assert_has(opener.err, expected);
+	else
+		assert_has_not(opener.err, " errno=");
+	assert_has(opener.err, " comm=opener");
+	if (answer->hint)
+		assert_has(opener.err, " hint=\"");
+	else
+		assert_has_not(opener.err, " hint=");
+}
+
+static void each_errno_of_set(const char *mode, const char *other, const char *set)
+{
+	char ioctls[256];
+
+	snprintf(ioctls, sizeof(ioctls), "3 %s\n3 " GET "\n", set);
+	run_setenv("IOMMUFD_RLIMIT_MODE", mode);
+	for (size_t i = 0; i < ERRORS; i++)
+		for (enum policy policy = AUTO; policy < POLICIES; policy++) {
+			set_state(strcmp(other, "process") ? "0" : "1");
+			set_number("MOCK_SET_ERRNO", errors[i].error);
+			check(errors[i].answer, errors[i].error, errors[i].name, policy, mode,
+			      errors[i].error ? other : mode, ioctls);
+		}
+}
+
+static void test_process(void **state)
+{
+	(void)state;
+	each_errno_of_set("process", "user", SET_PROCESS);
+}
+
+static void test_user(void **state)
+{
+	(void)state;
+	each_errno_of_set("user", "process", SET_USER);
+}
+
+static void test_in_force_already(void **state)
+{
+	(void)state;
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	set_state("1");
+	for (size_t i = 1; i < ERRORS; i++)
+		for (enum policy policy = AUTO; policy < POLICIES; policy++) {
+			set_number("MOCK_SET_ERRNO", errors[i].error);
+			check(&already, 0, NULL, policy, "process", "process",
+			      "3 " SET_PROCESS "\n3 " GET "\n");
+		}
+}
+
+static void test_query_changes_nothing(void **state)
+{
+	(void)state;
+	run_setenv("IOMMUFD_RLIMIT_MODE", "query");
+	for (enum policy policy = AUTO; policy < POLICIES; policy++) {
+		set_state("0");
+		check(&queried, 0, NULL, policy, "query", "user", "3 " GET "\n");
+		set_state("1");
+		check(&queried, 0, NULL, policy, "query", "process", "3 " GET "\n");
+	}
+}
+
+static void test_query_errors(void **state)
+{
+	(void)state;
+	run_setenv("IOMMUFD_RLIMIT_MODE", "query");
+	for (size_t i = 1; i < ERRORS; i++)
+		for (enum policy policy = AUTO; policy < POLICIES; policy++) {
+			set_number("MOCK_GET_ERRNO", errors[i].error);
+			check(errors[i].answer, errors[i].error, errors[i].name, policy, "query",
+			      "unknown", "3 " GET "\n");
+		}
+}
+
+static void test_set_without_effect(void **state)
+{
+	(void)state;
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	run_setenv("MOCK_LOST_SET", "1");
+	for (enum policy policy = AUTO; policy < POLICIES; policy++)
+		check(&failed, EIO, "EIO", policy, "process", "user",
+		      "3 " SET_PROCESS "\n3 " GET "\n");
+}
+
+static void test_set_not_readable_back(void **state)
+{
+	(void)state;
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	set_number("MOCK_GET_ERRNO", EFAULT);
+	for (enum policy policy = AUTO; policy < POLICIES; policy++)
+		check(&failed, EFAULT, "EFAULT", policy, "process", "unknown",
+		      "3 " SET_PROCESS "\n3 " GET "\n");
+}
+
+static void inert(const char *shim, const char *mode)
+{
+	char preload[1024];
+	struct run opener;
+
+	snprintf(preload, sizeof(preload), "%s:%s", run_tool(shim), run_tool("MOCK"));
+	run_setenv("LD_PRELOAD", preload);
+	run_setenv("IOMMUFD_RLIMIT_MODE", mode);
+	/* whatever else is set */
+	run_setenv("IOMMUFD_RLIMIT_ON_ERROR", "nonsense");
+	run_setenv("IOMMUFD_RLIMIT_LOG", "nonsense");
+	run_setenv("IOMMUFD_RLIMIT_LOG_LEVEL", "debug");
+	run_opener(&opener, "OPENER", (const char *[]){ "open", "/dev/iommu", NULL });
+	assert_has(opener.out, "return=3 errno=4242 ");
+	assert_string_equal(opener.err, "");
+	assert_string_equal(opener.ioctls, "");
+}
+
+static void test_inert(void **state)
+{
+	(void)state;
+	inert("SHIM", NULL);
+	inert("SHIM", "");
+	inert("SHIM", "off");
+	inert("SHIM_PROCESS", "off");
+}
+
+static void test_default_process(void **state)
+{
+	static const char *const unset[] = { NULL, "" };
+	char preload[1024];
+	struct run opener;
+
+	(void)state;
+	snprintf(preload, sizeof(preload), "%s:%s", run_tool("SHIM_PROCESS"), run_tool("MOCK"));
+	run_setenv("LD_PRELOAD", preload);
+	for (size_t i = 0; i < 2; i++) {
+		run_setenv("IOMMUFD_RLIMIT_MODE", unset[i]);
+		run_opener(&opener, "OPENER", (const char *[]){ "open", "/dev/iommu", NULL });
+		assert_has(opener.err, "outcome=applied fd=3 source=open requested=process ");
+	}
+	run_setenv("IOMMUFD_RLIMIT_MODE", "user");
+	run_opener(&opener, "OPENER", (const char *[]){ "open", "/dev/iommu", NULL });
+	assert_has(opener.err, "outcome=applied fd=3 source=open requested=user ");
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, run_setup, run_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_process),
+		TEST(test_user),
+		TEST(test_in_force_already),
+		TEST(test_query_changes_nothing),
+		TEST(test_query_errors),
+		TEST(test_set_without_effect),
+		TEST(test_set_not_readable_back),
+		TEST(test_inert),
+		TEST(test_default_process),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
