@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Copyright (C) 2026 the iommufd-rlimit-shim developers
+
+/* Accepts connections and gives each that says something a process of its own. */
+#pragma once
+
+#include "helper_peer.h"
+
+/**
+ * helper_listen - serve until SIGTERM or SIGINT
+ * @listener: a listening non-blocking socket; not closed
+ * @access: who may ask
+ *
+ * Returns 0, or an errno value where accept(2) or ppoll(2) fail for good.
+ */
+int helper_listen(int listener, const struct helper_access *access);
