@@ -19,7 +19,6 @@
 #include "next.h"
 #include "rlimit_mode.h"
 #include "sink.h"
-#include "sys.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -60,11 +59,10 @@ static const struct config *current_settings(struct config *early)
 	return early;
 }
 
-static bool is_path_only(int fd)
+/* /dev/iommu is taken at its word, so that it works where sysfs is not mounted. */
+static bool is_iommufd(int fd, const char *path)
 {
-	long flags = syscall(SYS_fcntl, fd, F_GETFL);
-
-	return flags >= 0 && (flags & O_PATH);
+	return strcmp(path, IOMMUFD_PATH) ? iommufd_is(fd) : !iommufd_is_path_only(fd);
 }
 
 /*
@@ -82,8 +80,7 @@ static __attribute__((noinline, cold)) int opened(int fd, const char *path)
 
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
 	config = current_settings(&early);
-	if (config->mode != MODE_OFF && (!strcmp(path, IOMMUFD_PATH) || iommufd_is(fd)) &&
-	    !is_path_only(fd))
+	if (config->mode != MODE_OFF && is_iommufd(fd, path))
 		error = rlimit_mode_apply(config, fd, SOURCE_OPEN);
 	if (error)
 		close(fd);

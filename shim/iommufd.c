@@ -36,6 +36,13 @@ _Static_assert(offsetof(struct iommu_option, op) == 8, "uapi offset");
 _Static_assert(offsetof(struct iommu_option, object_id) == 12, "uapi offset");
 _Static_assert(offsetof(struct iommu_option, val64) == 16, "uapi offset");
 
+bool iommufd_is_path_only(int fd)
+{
+	long flags = syscall(SYS_fcntl, fd, F_GETFL);
+
+	return flags >= 0 && (flags & O_PATH);
+}
+
 bool iommufd_is(int fd)
 {
 	static const char directory[] = "/sys/dev/char/";
@@ -48,7 +55,7 @@ bool iommufd_is(int fd)
 
 	/* DONT_SYNC: never wait for the server of a network file system. */
 	if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &file) < 0 ||
-	    (file.stx_mode & S_IFMT) != S_IFCHR)
+	    (file.stx_mode & S_IFMT) != S_IFCHR || iommufd_is_path_only(fd))
 		return false;
 	end = decimal(stpcpy(name, directory), file.stx_rdev_major);
 	*end++ = ':';

@@ -35,11 +35,19 @@ static inline bool iommufd_name_matches(const char *path)
 }
 
 /**
+ * iommufd_is_path_only - was this descriptor opened with O_PATH?
+ * @fd: any descriptor; not changed
+ *
+ * Such a one names a device without having opened it. Overwrites errno.
+ */
+bool iommufd_is_path_only(int fd);
+
+/**
  * iommufd_is - is this descriptor the iommufd misc device?
  * @fd: any descriptor; not changed
  *
  * A character device whose number sysfs names "misc/iommu". Needs neither /dev/iommu (absent from
- * the private /dev of a confined process) nor an open. Overwrites errno.
+ * the private /dev of a confined process) nor an open. Not one with O_PATH. Overwrites errno.
  */
 bool iommufd_is(int fd);
 

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#define RUN_SECONDS 60 /* then the program hangs, and the test fails */
+#define RUN_SECONDS 100 /* then the program hangs, and the test fails */
 
 struct run {
 	int status; /* as waitpid(2) has it */

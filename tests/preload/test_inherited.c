@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Copyright (C) 2026 the iommufd-rlimit-shim developers
+
+/* Descriptors that are open at load, as with QEMU's -object iommufd,fd=N. */
+
+#include "run.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* /dev/full is what the mock says is the device. */
+static void inherit(void)
+{
+	if (dup2(open("/dev/full", O_RDWR), 7) != 7 || dup2(7, 900) != 900)
+		_exit(126);
+	close(3);
+}
+
+static void inherit_path_only(void)
+{
+	if (dup2(open("/dev/full", O_PATH), 7) != 7)
+		_exit(126);
+	close(3);
+}
+
+static void start(struct run *opener, void (*before_exec)(void))
+{
+	remove(run_path("ioctls"));
+	run(opener, before_exec,
+	    (const char *[]){ run_tool("OPENER"), "open", "/dev/null", "0", NULL });
+	assert_int_equal(opener->status, 0);
+	assert_has(opener->out, "return=3 errno=4242 ");
+}
+
+static void test_each_is_set(void **state)
+{
+	struct run opener;
+
+	(void)state;
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	start(&opener, inherit);
+	assert_int_equal(run_lines(opener.err), 2);
+	assert_has(opener.err, "outcome=applied fd=7 source=inherited requested=process ");
+	assert_has(opener.err, "outcome=applied fd=900 source=inherited requested=process ");
+	assert_int_equal(run_lines(opener.ioctls), 4);
+	assert_has(opener.out, " open=3\n");
+}
+
+static void test_never_closed(void **state)
+{
+	static const char *const errors[] = { "1", "16", "22", "5" };
+	struct run opener;
+
+	(void)state;
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	run_setenv("IOMMUFD_RLIMIT_ON_ERROR", "fail");
+	for (size_t i = 0; i < 4; i++) {
+		run_setenv("MOCK_SET_ERRNO", errors[i]);
+		start(&opener, inherit);
+		assert_int_equal(run_lines(opener.err), 2);
+		assert_has(opener.err, " source=inherited ");
+		assert_has(opener.out, " open=3\n");
+	}
+	assert_has(opener.err, "outcome=failed fd=900 ");
+}
+
+static void test_none(void **state)
+{
+	struct run opener;
+
+	(void)state;
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	start(&opener, NULL);
+	assert_string_equal(opener.err, "");
+	start(&opener, inherit_path_only);
+	assert_string_equal(opener.err, "");
+	assert_string_equal(opener.ioctls, "");
+}
+
+static void test_inert(void **state)
+{
+	struct run opener;
+
+	(void)state;
+	start(&opener, inherit);
+	assert_string_equal(opener.err, "");
+	assert_string_equal(opener.ioctls, "");
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, run_setup, run_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_each_is_set),
+		TEST(test_never_closed),
+		TEST(test_none),
+		TEST(test_inert),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

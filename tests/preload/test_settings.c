@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Copyright (C) 2026 the iommufd-rlimit-shim developers
+
+/* Settings that are not understood, log sinks and levels, and AT_SECURE. */
+
+#include "run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static const char *const device[] = { "open", "/dev/iommu", NULL };
+
+static void read_log(const char *path, char text[1024])
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	ssize_t length = fd < 0 ? 0 : read(fd, text, 1023);
+
+	text[length > 0 ? length : 0] = '\0';
+	close(fd);
+}
+
+/* The mode does not matter to a log; the open goes on, one way or the other. */
+static void opens(struct run *opener)
+{
+	run_opener(opener, "OPENER", device);
+	assert_int_equal(opener->status, 0);
+	assert_has(opener->out, "return=3 errno=4242 ");
+	assert_has(opener->out, " open=1\n");
+}
+
+static void bad_value(const char *variable, const char *value, const char *expected)
+{
+	struct run opener;
+
+	run_setenv(variable, value);
+	opens(&opener);
+	assert_int_equal(run_lines(opener.err), 2);
+	assert_ptr_equal(strstr(opener.err, expected), opener.err);
+	assert_has(opener.err, "\niommufd-rlimit: info: outcome=applied ");
+	run_setenv(variable, NULL);
+}
+
+static void test_bad_values_with_a_default(void **state)
+{
+	static char longer[1 << 20];
+
+	(void)state;
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	bad_value("IOMMUFD_RLIMIT_LOG", "logs/here",
+		  "iommufd-rlimit: error: setting=IOMMUFD_RLIMIT_LOG value=logs/here used=stderr "
+		  "accepted=\"stderr, syslog, none or an absolute path\" pid=");
+	bad_value("IOMMUFD_RLIMIT_LOG_LEVEL", "loud\n\"\\\x1b[31m\xff=",
+		  "iommufd-rlimit: error: setting=IOMMUFD_RLIMIT_LOG_LEVEL "
+		  "value=\"loud\\x0a\\\"\\\\\\x1b[31m\\xff=\" used=info "
+		  "accepted=\"error, warning, info or debug\" pid=");
+	bad_value("IOMMUFD_RLIMIT_HELPER", "helper.sock",
+		  "iommufd-rlimit: error: setting=IOMMUFD_RLIMIT_HELPER value=helper.sock "
+		  "used=/run/iommufd-rlimit/helper.sock "
+		  "accepted=\"none or the absolute path of a socket\" pid=");
+	/* As much as execve(2) takes of one variable, MAX_ARG_STRLEN. */
+	memset(longer, 'x', (128 << 10) - strlen("IOMMUFD_RLIMIT_HELPER=") - 1);
+	longer[0] = '/';
+	bad_value("IOMMUFD_RLIMIT_HELPER", longer,
+		  "iommufd-rlimit: error: setting=IOMMUFD_RLIMIT_HELPER "
+		  "value=/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx... "
+		  "used=/run/iommufd-rlimit/helper.sock "
+		  "accepted=\"a path of at most 107 bytes\" pid=");
+	bad_value("IOMMUFD_RLIMIT_LOG", longer,
+		  "iommufd-rlimit: error: setting=IOMMUFD_RLIMIT_LOG "
+		  "value=/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx... used=stderr "
+		  "accepted=\"a path of at most 1023 bytes\" pid=");
+}
+
+static void invalid(const char *variable, const char *value, const char *named,
+		    const char *requested)
+{
+	struct run opener;
+
+	remove(run_path("ioctls"));
+	run_setenv(variable, value);
+	run_opener(&opener, "OPENER", device);
+	assert_has(opener.out, "return=-1 errno=22 cloexec=0 status=0 mode=0 open=0\n");
+	assert_int_equal(run_lines(opener.err), 2);
+	assert_ptr_equal(strstr(opener.err, named), opener.err);
+	assert_has(opener.err, "\niommufd-rlimit: error: outcome=invalid fd=3 source=open ");
+	assert_has(opener.err, requested);
+	assert_has(opener.err, " effective=user errno=EINVAL pid=");
+	assert_has(opener.err, " hint=\"correct the setting named above\"\n");
+	assert_int_equal(run_lines(opener.ioctls), 1); /* GET: nothing is changed */
+}
+
+static void test_bad_values_that_stop_the_open(void **state)
+{
+	struct run opener;
+
+	(void)state;
+	invalid("IOMMUFD_RLIMIT_MODE", "Process",
+		"iommufd-rlimit: error: setting=IOMMUFD_RLIMIT_MODE value=Process "
+		"accepted=\"process, user, query or off\" pid=",
+		" requested=unknown ");
+	run_setenv("IOMMUFD_RLIMIT_ON_ERROR", "continue"); /* overrules */
+	opens(&opener);
+	assert_has(opener.err, "outcome=invalid ");
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	invalid("IOMMUFD_RLIMIT_ON_ERROR", "ignore",
+		"iommufd-rlimit: error: setting=IOMMUFD_RLIMIT_ON_ERROR value=ignore used=auto "
+		"accepted=\"auto, continue or fail\" pid=",
+		" requested=process ");
+}
+
+static void test_levels(void **state)
+{
+	static const struct {
+		const char *level;
+		const char *errno_of_set;
+		size_t lines;
+	} cases[] = {
+		{ "error", NULL, 0 }, { "warning", NULL, 0 }, { "info", NULL, 1 },
+		{ "debug", NULL, 2 }, { "error", "1", 0 },    { "warning", "1", 1 },
+		{ "error", "16", 1 }, /* EBUSY */
+	};
+	struct run opener;
+
+	(void)state;
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	run_setenv("IOMMUFD_RLIMIT_ON_ERROR", "continue");
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		remove(run_path("state"));
+		run_setenv("IOMMUFD_RLIMIT_LOG_LEVEL", cases[i].level);
+		run_setenv("MOCK_SET_ERRNO", cases[i].errno_of_set);
+		opens(&opener);
+		assert_int_equal(run_lines(opener.err), cases[i].lines);
+	}
+}
+
+static void test_debug_line_at_load(void **state)
+{
+	struct run opener;
+
+	(void)state;
+	run_setenv("IOMMUFD_RLIMIT_MODE", "query");
+	run_setenv("IOMMUFD_RLIMIT_ON_ERROR", "fail");
+	run_setenv("IOMMUFD_RLIMIT_LOG_LEVEL", "debug");
+	run_opener(&opener, "OPENER", (const char *[]){ "open", "/", "0", NULL });
+	assert_int_equal(run_lines(opener.err), 1);
+	assert_has(opener.err, "iommufd-rlimit: debug: version=");
+	assert_has(opener.err, " mode=query on_error=fail log=stderr helper=none uid=");
+	assert_has(opener.err, " memlock=");
+	assert_has(opener.err, " vmlck_kb=0 cap_sys_resource=");
+	assert_has(opener.err, " cap_ipc_lock=");
+}
+
+static void test_none(void **state)
+{
+	struct run opener;
+
+	(void)state;
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	run_setenv("IOMMUFD_RLIMIT_LOG", "none");
+	opens(&opener);
+	assert_string_equal(opener.err, "");
+	assert_int_equal(run_lines(opener.ioctls), 2);
+}
+
+static void test_file(void **state)
+{
+	struct run opener;
+	struct stat st;
+	char text[1024];
+
+	(void)state;
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	run_setenv("IOMMUFD_RLIMIT_LOG", run_path("log"));
+	opens(&opener);
+	opens(&opener); /* appends */
+	assert_string_equal(opener.err, "");
+	read_log(run_path("log"), text);
+	assert_int_equal(run_lines(text), 2);
+	assert_has(text, "iommufd-rlimit: info: outcome=applied fd=3 ");
+	assert_int_equal(stat(run_path("log"), &st), 0);
+	assert_int_equal(st.st_mode & 07137, 0);
+}
+
+/* @setting's sink fails with @error: stderr gets the line and the reason. */
+static void falls_back(const char *setting, const char *error)
+{
+	struct run opener;
+	char expected[512];
+
+	run_setenv("IOMMUFD_RLIMIT_LOG", setting);
+	opens(&opener);
+	assert_int_equal(run_lines(opener.err), 2);
+	assert_has(opener.err, "iommufd-rlimit: info: outcome=applied ");
+	snprintf(expected, sizeof(expected),
+		 "iommufd-rlimit: error: setting=IOMMUFD_RLIMIT_LOG value=%s used=stderr errno=%s ",
+		 setting, error);
+	assert_has(opener.err, expected);
+	assert_has(opener.err, " hint=");
+}
+
+static void test_sinks_that_fail(void **state)
+{
+	char target[128];
+
+	(void)state;
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	falls_back("/nowhere/log", "ENOENT");
+	falls_back("/", "EISDIR");
+	assert_int_equal(mkfifo(run_path("fifo"), 0600), 0);
+	falls_back(run_path("fifo"), "ENXIO");
+	strcpy(target, run_path("target"));
+	assert_int_equal(symlink(target, run_path("link")), 0);
+	falls_back(run_path("link"), "ELOOP");
+	assert_int_equal(access(target, F_OK), -1);
+	falls_back("/dev/full", "ENOSPC");
+	run_setenv("MOCK_SYSLOG", run_path("no-socket"));
+	falls_back("syslog", "ENOENT");
+}
+
+static int fifo;
+
+static void test_fifo_full(void **state)
+{
+	char filler[4096] = { 0 };
+
+	(void)state;
+	assert_int_equal(mkfifo(run_path("fifo"), 0600), 0);
+	fifo = open(run_path("fifo"), O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	while (write(fifo, filler, sizeof(filler)) > 0)
+		;
+	assert_int_equal(errno, EAGAIN);
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	falls_back(run_path("fifo"), "EAGAIN");
+	close(fifo);
+}
+
+static void test_syslog(void **state)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int daemon = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	char text[1024] = "";
+	struct run opener;
+
+	(void)state;
+	strcpy(address.sun_path, run_path("syslog"));
+	assert_int_equal(bind(daemon, (struct sockaddr *)&address, sizeof(address)), 0);
+	run_setenv("MOCK_SYSLOG", address.sun_path);
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	run_setenv("IOMMUFD_RLIMIT_LOG", "syslog");
+	opens(&opener);
+	assert_string_equal(opener.err, "");
+	assert_true(recv(daemon, text, sizeof(text) - 1, 0) > 0);
+	assert_has(text, "<30>iommufd-rlimit: info: outcome=applied fd=3 ");
+	assert_int_equal(run_lines(text), 0);
+	close(daemon);
+}
+
+static void close_stderr(void)
+{
+	close(STDERR_FILENO);
+}
+
+/* The first file opened is then descriptor 2, and the line must not end up in it. */
+static void test_stderr_closed(void **state)
+{
+	const char *path = run_path("disk-image");
+	char text[1024];
+	struct run opener;
+
+	(void)state;
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	run(&opener, close_stderr,
+	    (const char *[]){ run_tool("GUEST"), "open-as-descriptor-2", path, NULL });
+	assert_int_equal(opener.status, 0);
+	assert_has(opener.out, "ok\n");
+	assert_int_equal(run_lines(opener.ioctls), 2);
+	read_log(path, text);
+	assert_string_equal(text, "");
+}
+
+static void fill_stderr(void)
+{
+	char filler[4096] = { 0 };
+	int ends[2];
+
+	if (pipe(ends) || fcntl(ends[1], F_SETFL, O_NONBLOCK) < 0)
+		_exit(126);
+	while (write(ends[1], filler, sizeof(filler)) > 0)
+		;
+	fcntl(ends[1], F_SETFL, 0); /* blocking, as QEMU's is; and the reader stays, but asleep */
+	dup2(ends[1], STDERR_FILENO);
+	dup2(ends[0], 9);
+	close(ends[0]);
+	close(ends[1]);
+}
+
+static void test_stderr_full(void **state)
+{
+	struct run opener;
+
+	(void)state;
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	run(&opener, fill_stderr,
+	    (const char *[]){ run_tool("OPENER"), "open", "/dev/iommu", NULL });
+	assert_int_equal(opener.status, 0);
+	assert_has(opener.out, "return=3 errno=4242 ");
+}
+
+static void break_stderr(void)
+{
+	int ends[2];
+
+	if (pipe(ends))
+		_exit(126);
+	signal(SIGPIPE, SIG_DFL);
+	dup2(ends[1], STDERR_FILENO);
+	close(ends[0]);
+	close(ends[1]);
+}
+
+static void test_stderr_without_reader(void **state)
+{
+	struct run opener;
+
+	(void)state;
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	run(&opener, break_stderr,
+	    (const char *[]){ run_tool("OPENER"), "open", "/dev/iommu", NULL });
+	assert_int_equal(opener.status, 0); /* no SIGPIPE */
+	assert_has(opener.out, "return=3 errno=4242 ");
+}
+
+static void test_secure(void **state)
+{
+	struct run opener;
+
+	(void)state;
+	run_setenv("MOCK_SECURE", "1");
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	run_setenv("IOMMUFD_RLIMIT_LOG_LEVEL", "info");
+	run_setenv("IOMMUFD_RLIMIT_LOG", run_path("log"));
+	run_setenv("IOMMUFD_RLIMIT_HELPER", run_path("helper.sock"));
+	opens(&opener);
+	assert_int_equal(run_lines(opener.err), 3);
+	assert_has(opener.err, "setting=IOMMUFD_RLIMIT_LOG value=/tmp/");
+	assert_has(opener.err, "setting=IOMMUFD_RLIMIT_HELPER value=/tmp/");
+	assert_has(opener.err, " used=/run/iommufd-rlimit/helper.sock accepted=\"no path in ");
+	assert_has(opener.err, "outcome=applied ");
+	assert_int_equal(access(run_path("log"), F_OK), -1);
+	/* The enumerations are honoured. */
+	run_setenv("IOMMUFD_RLIMIT_LOG", "none");
+	run_setenv("IOMMUFD_RLIMIT_HELPER", "none");
+	run_setenv("IOMMUFD_RLIMIT_MODE", "off");
+	opens(&opener);
+	assert_string_equal(opener.err, "");
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, run_setup, run_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_bad_values_with_a_default),
+		TEST(test_bad_values_that_stop_the_open),
+		TEST(test_levels),
+		TEST(test_debug_line_at_load),
+		TEST(test_none),
+		TEST(test_file),
+		TEST(test_sinks_that_fail),
+		TEST(test_fifo_full),
+		TEST(test_syslog),
+		TEST(test_stderr_closed),
+		TEST(test_stderr_full),
+		TEST(test_stderr_without_reader),
+		TEST(test_secure),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
