@@ -7,7 +7,7 @@ set -eu
 shopt -s nullglob
 
 # How vm_start starts a VM; a scenario changes what it is about.
-user=1000             # user id of QEMU
+user=1000             # user id of QEMU; the guest knows 1000 as vm
 limit=400             # its RLIMIT_MEMLOCK in MiB
 memory=256            # the guest's memory in MiB
 privileges=()         # options of setpriv
@@ -109,8 +109,8 @@ vm_stop() {
 
 # Memory in kB: locked is what the limit of the process counts, pinned what the devices may reach.
 status_field() {
-	local field value unit
-	while read -r field value unit; do
+	local field value _
+	while read -r field value _; do
 		if [ "$field" = "$2:" ]; then
 			echo "$value"
 		fi
@@ -193,7 +193,7 @@ qmp_send() { # VM COMMAND [ARGUMENTS]
 	printf '{"execute": "%s", "arguments": %s, "id": %d}\n' "$2" "${3-{\}}" "${request[$1]}" 1<>"$vms/$1/qmp.in" >&1
 }
 
-qmp_answered() { [[ $(<"$vms/$1/qmp.out") == *"\"id\": ${request[$1]}"[,}]* ]]; }
+qmp_answered() { [[ $(<"$vms/$1/qmp.out") == *"\"id\": ${request[$1]}"[,\}]* ]]; }
 
 qmp() { # VM COMMAND [ARGUMENTS]
 	qmp_send "$@"

@@ -19,5 +19,5 @@ vm_stop first
 
 with+=(IOMMUFD_RLIMIT_ON_ERROR=fail)
 vm_start strict
-vm_dies strict '/dev/iommu' 'Operation not permitted'
+vm_dies strict "'/dev/iommu': Operation not permitted"
 shim_says strict outcome=denied requested=process effective=user errno=EPERM
