@@ -48,12 +48,14 @@ int __open64_2(const char *path, int flags);
 int __openat_2(int dirfd, const char *path, int flags);
 int __openat64_2(int dirfd, const char *path, int flags);
 
-static long (*real_syscall(void))(long number, ...)
+typedef long syscall_function(long number, ...);
+
+static syscall_function *real_syscall(void)
 {
-	static long (*function)(long number, ...);
+	static syscall_function *_Atomic function;
 
 	if (!function)
-		function = dlsym(RTLD_NEXT, "syscall");
+		function = (syscall_function *)dlsym(RTLD_NEXT, "syscall");
 	return function;
 }
 
@@ -68,7 +70,7 @@ static bool is_device_name(const char *path)
 
 static int open_any(int dirfd, const char *path, int flags, mode_t mode)
 {
-	long (*call)(long number, ...) = real_syscall();
+	syscall_function *call = real_syscall();
 	int saved_errno = errno;
 
 	/* The kernel looks first: a pointer that is none stays its business. */
