@@ -36,11 +36,11 @@ fail() {
 	exit 1
 }
 
-# wait_for COMMAND...: until it succeeds; false after half a minute. In an emulated machine that has better to do, a
+# wait_for COMMAND...: until it succeeds; false after a minute. In an emulated machine that has better to do, a
 # sleep in a process of its own, and commands that start processes, would take much of the time.
 exec {nothing}<><(:)
 wait_for() {
-	local end=$((SECONDS + 30))
+	local end=$((SECONDS + 60))
 	until "$@"; do
 		[ "$SECONDS" -lt "$end" ] || return 1
 		read -rt 0.2 -u "$nothing" || true
@@ -67,6 +67,7 @@ vm_start() {
 		set -- -object "$object" -device "vfio-pci,host=$device,iommufd=iommufd0,rombar=0"
 	fi
 	mkdir "$dir"
+	touch "$dir/qmp.out" "$dir/stderr"
 	mkfifo "$dir/qmp.in"
 	exec {qmp}<>"$dir/qmp.in"
 	prlimit --memlock=$((limit << 20)) setpriv --reuid="$user" --regid="$user" --clear-groups "${privileges[@]}" \
