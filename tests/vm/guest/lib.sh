@@ -158,19 +158,19 @@ modes_are() { # VM MODE
 ### What was said
 
 stderr_has() { # VM TEXT
-	grep -qF -- "$2" "$vms/$1/stderr" || fail "$1 does not say: $2"
+	[[ $(<"$vms/$1/stderr") == *"$2"* ]] || fail "$1 does not say: $2"
 }
 
 # The number of the shim's lines that have all the words.
 shim_lines() { # VM WORD...
-	local name=$1 word count=0 line
-	shift
+	local word count=0 line
 	while IFS= read -r line; do
-		for word; do
+		[[ $line == 'iommufd-rlimit: '* ]] || continue
+		for word in "${@:2}"; do
 			[[ " $line " == *" $word "* ]] || continue 2
 		done
 		count=$((count + 1))
-	done < <(grep '^iommufd-rlimit: ' "$vms/$name/stderr")
+	done <"$vms/$1/stderr"
 	echo "$count"
 }
 
@@ -179,29 +179,34 @@ shim_says() { # VM WORD...
 	ok "$1: ${*:2}"
 }
 
-shim_is_silent() {
+shim_is_silent() { # VM
 	[ "$(shim_lines "$1")" = 0 ] || fail "the shim speaks in $1"
 	ok "$1: nothing from the shim"
 }
 
-### QMP. Each request has a number, to find its answer by.
+### QMP. The requests to a VM are numbered, to find the answers by.
 
 declare -A request
 
 qmp_send() { # VM COMMAND [ARGUMENTS]
 	request[$1]=$((${request[$1]-0} + 1))
 	# Opened for reading too, so that it never blocks.
-	printf '{"execute": "%s", "arguments": %s, "id": %d}\n' "$2" "${3-{\}}" "${request[$1]}" 1<>"$vms/$1/qmp.in" >&1
+	printf '{"execute": "%s", "arguments": %s, "id": %d}\n' "$2" "${3-{\}}" "${request[$1]}" 1<>"$vms/$1/qmp.in"
 }
 
 qmp_answered() { [[ $(<"$vms/$1/qmp.out") == *"\"id\": ${request[$1]}"[,\}]* ]]; }
+qmp_refused() { [[ $(<"$vms/$1/qmp.out") == *"{\"id\": ${request[$1]}, \"error\""* ]]; }
 
 qmp() { # VM COMMAND [ARGUMENTS]
 	qmp_send "$@"
 	wait_for qmp_answered "$1" || fail "$1 does not answer $2"
-	if grep "\"id\": ${request[$1]}[,}]" "$vms/$1/qmp.out" | grep '"error"'; then
-		fail "$1 refuses $2"
-	fi
+	! qmp_refused "$1" || fail "$1 refuses $2: $(tail -n 1 "$vms/$1/qmp.out")"
 }
 
-events() { grep -c "\"event\": \"$2\"" "$vms/$1/qmp.out"; } # VM EVENT
+events() { # VM EVENT
+	local count=0 line
+	while IFS= read -r line; do
+		[[ $line != *"\"event\": \"$2\""* ]] || count=$((count + 1))
+	done <"$vms/$1/qmp.out"
+	echo "$count"
+}
