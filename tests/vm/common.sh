@@ -19,6 +19,9 @@ unavailable() {
 	exit 77
 }
 
+# The first error that apt or mmdebstrap wrote to the file $1.
+first_error() { sed -n 's/^E: //p' "$1" | head -n 1; }
+
 # The Debian mirror that this machine's own apt is configured for.
 mirror() {
 	local uri

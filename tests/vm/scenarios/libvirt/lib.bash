@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright (C) 2026 the iommufd-rlimit-shim developers
+# shellcheck shell=bash source=../../guest/lib.sh
+#
+# What the scenarios of libvirt are written with. They run below a real systemd, process 1 of a process namespace, so that
+# units, udev and AppArmor are Debian's own, and all is done as the manual says. That systemd stays for the next scenario.
+
+if [ -z "${INSIDE-}" ]; then
+	if [ ! -e /run/libvirt-systemd ]; then
+		mount -t cgroup2 cgroup2 /sys/fs/cgroup
+		mkdir /sys/fs/cgroup/systemd
+		mount -t securityfs securityfs /sys/kernel/security
+		# Debian's apparmor.service does not in what it takes for a container.
+		apparmor_parser --replace /etc/apparmor.d/usr.sbin.libvirtd /etc/apparmor.d/usr.lib.libvirt.virt-aa-helper
+		setsid unshare --pid --fork --mount --cgroup --mount-proc sh -c \
+			'echo 0 >/sys/fs/cgroup/systemd/cgroup.procs
+			exec env -i container=vm /usr/lib/systemd/systemd --unit=basic.target' </dev/null >/run/systemd.log 2>&1 &
+		until pgrep -x systemd >/run/libvirt-systemd; do sleep 0.1; done
+	fi
+	INSIDE=yes exec nsenter --target "$(cat /run/libvirt-systemd)" --all bash "$0" "$1"
+fi
+
+. /host/guest/lib.sh
+
+until systemctl is-active --quiet basic.target; do sleep 0.2; done 2>/dev/null
+
+limit=400
+memory=256
+samples=/usr/share/iommufd-rlimit-shim/libvirt
+page=/usr/share/man/man7/iommufd-rlimit.7
+
+### The host
+
+# As Debian installs it, whatever an earlier scenario did.
+host_reset() {
+	local name
+	systemctl start libvirtd
+	for name in $(virsh list --name); do virsh --quiet destroy "$name"; done
+	for name in $(virsh list --all --name); do virsh --quiet undefine "$name"; done
+	[ -e /etc/libvirt/qemu.conf.debian ] || cp /etc/libvirt/qemu.conf /etc/libvirt/qemu.conf.debian
+	cp /etc/libvirt/qemu.conf.debian /etc/libvirt/qemu.conf
+	rm -rf /etc/udev/rules.d/72-iommufd-rlimit.rules /etc/apparmor.d/abstractions/libvirt-qemu.d/iommufd-rlimit \
+		/etc/systemd/system/libvirtd.service.d /var/log/libvirt/qemu/*.log
+	chown root:root /dev/iommu /dev/vfio/devices/*
+	chmod 600 /dev/iommu /dev/vfio/devices/*
+	systemctl disable --now --quiet iommufd-rlimit-helper.socket
+	systemctl daemon-reload
+	systemctl restart libvirtd
+}
+
+# documented NAME [SED-SCRIPT]: runs the commands of an example of iommufd-rlimit(7), as they are there.
+documented() {
+	local commands
+	commands=$(sed -n "/^\.\\\\\" test: $1\$/,/^\.Ed/s/^[#$] //p" "$page" | sed "${2-}")
+	[ -n "$commands" ] || fail "no example '$1' in $page"
+	bash -ex <<<"$commands" || fail "an example of the manual fails: $1"
+	ok "as documented: $1"
+}
+
+### Domains
+
+# domain NAME: defines the sample with a device of its own, a small guest's limit, and without the shim.
+domain() {
+	next_device
+	sed "s/type='kvm'/type='qemu'/; s/vfio-guest/$1/; s/0000:01:00.0/$device/; s/1280/$limit/; /<qemu:env/d; ${2-}" \
+		"$samples/domain.xml" >"/run/$1.xml"
+	virsh --quiet define "/run/$1.xml"
+	mkdir -p "$vms/$1"
+	ln -sf "/var/log/libvirt/qemu/$1.log" "$vms/$1/stderr"
+}
+
+# The logs go into the results.
+trap 'for log in "$vms"/*/stderr; do cp --remove-destination "$(readlink "$log")" "$log" || rm "$log"; done 2>/dev/null' EXIT
+
+domain_runs() {
+	virsh --quiet start "$1" || fail "$1 does not start"
+	pid[$1]=$(cat "/run/libvirt/qemu/$1.pid")
+	record "$1" runs
+	ok "$1 runs"
+}
+
+domain_fails() { # NAME TEXT
+	local said
+	said=$(virsh start "$1" 2>&1) && fail "$1 starts"
+	[[ $said == *"$2"* ]] || fail "$1 does not fail with '$2' but: $said"
+	record "$1" "dies: $2"
+	ok "$1 fails: $2"
+}
+
+confined() {
+	local profile
+	profile=$(cat "/proc/${pid[$1]}/attr/current")
+	[ "$profile" = "libvirt-$(virsh domuuid "$1" | head -n 1) (enforce)" ] || fail "$1 is confined by '$profile'"
+	[ "$(sed -n 's/^CapEff:\t//p' "/proc/${pid[$1]}/status")" = 0000000000000000 ] || fail "$1 has capabilities"
+	ok "$1: confined by AppArmor, no capability"
+}
+
+### The doctor
+
+# doctor STATUS [OPTION...]: keeps what it says.
+doctor() {
+	local result=0
+	doctor_said=$(iommufd-rlimit-doctor "${@:2}") || result=$?
+	printf '%s\n' "$doctor_said"
+	[ "$result" = "$1" ] || fail "the doctor ends with status $result, not $1"
+}
+
+doctor_says() { # LEVEL CHECK TEXT
+	grep -qE "^$1 +$2 .*$3" <<<"$doctor_said" || fail "the doctor does not say: $1 $2 $3"
+	ok "doctor: $1 $2 $3"
+}
