@@ -269,12 +269,15 @@ static void cancel(const char *fifo)
 
 static void *open_then_be_cancelled(void *fd)
 {
-	int old;
+	int state;
 
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old);
+	open_and_close();
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	REQUIRE(state == PTHREAD_CANCEL_ENABLE);
 	pthread_cancel(pthread_self());
 	*(int *)fd = open_device();
-	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &old);
+	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &state);
+	REQUIRE(state == PTHREAD_CANCEL_DISABLE);
 	pthread_testcancel();
 	return NULL;
 }

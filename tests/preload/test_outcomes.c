@@ -202,6 +202,10 @@ static void test_set_not_readable_back(void **state)
 	for (enum policy policy = AUTO; policy < POLICIES; policy++)
 		check(&failed, EFAULT, "EFAULT", policy, "process", "unknown",
 		      "3 " SET_PROCESS "\n3 " GET "\n");
+	run_setenv("IOMMUFD_RLIMIT_MODE", "user"); /* 0, and nothing read is 0 as well */
+	for (enum policy policy = AUTO; policy < POLICIES; policy++)
+		check(&failed, EFAULT, "EFAULT", policy, "user", "unknown",
+		      "3 " SET_USER "\n3 " GET "\n");
 }
 
 static void inert(const char *shim, const char *mode)
