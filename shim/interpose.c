@@ -28,10 +28,6 @@
 #include <sys/auxv.h>
 #include <unistd.h>
 
-/* musl's headers define these as macros. */
-#undef open64
-#undef openat64
-
 #define EXPORT __attribute__((visibility("default")))
 
 EXPORT int open64(const char *path, int flags, ...);

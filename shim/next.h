@@ -4,8 +4,13 @@
 /* The definitions that the program would have called without us: libc's, or another preload's. */
 #pragma once
 
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stddef.h>
+
+/* musl's headers define these as macros. */
+#undef open64
+#undef openat64
 
 struct open_how; /* openat2(2) */
 
