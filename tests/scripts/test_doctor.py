@@ -315,8 +315,12 @@ class DoctorTest(unittest.TestCase):
         sample = (SCRIPT.parent / "libvirt/apparmor").read_text()
         self.write("etc/apparmor.d/abstractions/libvirt-qemu.d/x", sample)
         self.expect(self.found("apparmor", target, ""), "ok", "lets QEMU use iommufd")
-        denied = f'apparmor="DENIED" operation="open" profile="libvirt-{target.xml.findtext("uuid")}" name="/dev/iommu"'
-        self.expect(self.found("apparmor", target, denied), "warning", "denied this domain /dev/iommu")
+        profile = f"libvirt-{target.xml.findtext('uuid')}"
+        denied = f'apparmor="DENIED" operation="open" profile="{profile}" name="/dev/iommu" pid=7 comm="q"\n'
+        target.pid = 7
+        self.expect(self.found("apparmor", target, denied), "problem", "denied process 7 /dev/iommu")
+        target.pid = 8  # not this one
+        self.assertEqual(len(self.found("apparmor", target, denied)), 1)
         self.write("proc/5/attr/current", "unconfined\n")
         self.assertEqual(self.found("apparmor", target, denied), [])
 
@@ -326,19 +330,20 @@ class DoctorTest(unittest.TestCase):
         self.expect(self.found("selinux", self.domain(), "abrt\n"), "warning", "without the module", "semodule -i")
         self.expect(self.found("selinux", self.domain(), "abrt\niommufd-rlimit\n"), "ok", "has the module")
 
-    def log(self, text):
+    def log(self, text, pid=7):
         self.write("log/libvirt/qemu/web.log", f"outcome of old\n2026: starting up libvirt version: 11.3.0\n{text}")
-        return self.found("log", self.domain())
+        return self.found("log", self.domain(pid=pid))
 
     def test_log(self):
         self.assertEqual(self.found("log", self.domain()), [])
         self.expect(self.log("iommufd-rlimit: info: outcome=applied fd=9\n"), "ok", "outcome=applied")
-        denied = 'iommufd-rlimit: warning: outcome=denied errno=EPERM hint="needs a helper"\n'
-        self.expect(self.log(denied), "warning", "outcome=denied errno=EPERM", "needs a helper")
+        denied = 'iommufd-rlimit: warning: outcome=denied errno=EPERM helper=ENOENT hint="needs a helper"\n'
+        self.expect(self.log(denied), "warning", "outcome=denied errno=EPERM helper=ENOENT", "web.log")
+        self.expect(self.log(denied, pid=None), "ok", "outcome=denied errno=EPERM helper=ENOENT")
         self.assertEqual(self.log(denied + "starting up libvirt\n"), [])
-        self.expect(self.log("= -12 (Cannot allocate memory)\n"), "warning", "lockable memory")
+        self.expect(self.log("= -12 (Cannot allocate memory)\n"), "warning", "memory could be locked")
         ignored = "ERROR: ld.so: object 'libiommufd-rlimit.so' from LD_PRELOAD cannot be preloaded (x): ignored.\n"
-        self.expect(self.log(ignored), "warning", "cannot be preloaded", "AppArmor")
+        self.expect(self.log(ignored), "warning", "cannot be preloaded")
 
     def test_qemu_conf(self):
         self.write(
