@@ -4,6 +4,7 @@
 #include "helper_confine.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <linux/audit.h>
 #include <linux/capability.h>
@@ -122,18 +123,26 @@ bool helper_confine_filter_exists(void)
 	return FILTER_ARCH && prctl(PR_GET_SECCOMP) >= 0;
 }
 
-/* The low half of ioctl(2)'s request: the kernel looks at no more of it. */
+/* The low half of the second argument: the kernel looks at no more of it in the calls below. */
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-#define IOCTL_REQUEST offsetof(struct seccomp_data, args[1])
+#define SECOND_ARGUMENT offsetof(struct seccomp_data, args[1])
 #else
-#define IOCTL_REQUEST (offsetof(struct seccomp_data, args[1]) + sizeof(uint32_t))
+#define SECOND_ARGUMENT (offsetof(struct seccomp_data, args[1]) + sizeof(uint32_t))
 #endif
 
+/* clang-format off */
 #define LOAD(offset) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(offset))
 #define IF_EQUAL(value, skip_then, skip_else) \
 	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(value), skip_then, skip_else)
 #define RETURN(action) BPF_STMT(BPF_RET | BPF_K, action)
-#define ALLOW(number)  IF_EQUAL(number, 0, 1), RETURN(SECCOMP_RET_ALLOW)
+#define ALLOW(number) IF_EQUAL(number, 0, 1), RETURN(SECCOMP_RET_ALLOW)
+#define ALLOW_WITH(number, second_argument, otherwise) \
+	IF_EQUAL(number, 0, 4), \
+	LOAD(SECOND_ARGUMENT), \
+	IF_EQUAL(second_argument, 0, 1), \
+	RETURN(SECCOMP_RET_ALLOW), \
+	RETURN(otherwise)
+/* clang-format on */
 
 int helper_confine_system_calls(void)
 {
@@ -142,27 +151,24 @@ int helper_confine_system_calls(void)
 		IF_EQUAL(FILTER_ARCH, 1, 0),
 		RETURN(SECCOMP_RET_KILL_PROCESS),
 		LOAD(offsetof(struct seccomp_data, nr)),
-		IF_EQUAL(SYS_ioctl, 0, 4),
-		LOAD(IOCTL_REQUEST),
-		IF_EQUAL(IOMMU_OPTION, 0, 1),
-		RETURN(SECCOMP_RET_ALLOW),
-		RETURN(SECCOMP_RET_KILL_PROCESS),
+		ALLOW_WITH(SYS_ioctl, IOMMU_OPTION, SECCOMP_RET_KILL_PROCESS),
+		ALLOW_WITH(SYS_fcntl, F_GETFL, SECCOMP_RET_ERRNO | EPERM),
+		ALLOW(SYS_getsockopt),
+		ALLOW(SYS_recvmsg),
+		ALLOW(SYS_sendto),
+		ALLOW(SYS_statx),
+		ALLOW(SYS_write),
+		ALLOW(SYS_exit_group),
 	/* Each libc and architecture has its own idea of how to poll and read a link. */
 #ifdef SYS_poll
 		ALLOW(SYS_poll),
 #endif
 		ALLOW(SYS_ppoll),
 		ALLOW(SYS_restart_syscall),
-		ALLOW(SYS_getsockopt),
-		ALLOW(SYS_recvmsg),
-		ALLOW(SYS_sendto),
-		ALLOW(SYS_statx),
 #ifdef SYS_readlink
 		ALLOW(SYS_readlink),
 #endif
 		ALLOW(SYS_readlinkat),
-		ALLOW(SYS_write),
-		ALLOW(SYS_exit_group),
 		RETURN(SECCOMP_RET_ERRNO | EPERM),
 	};
 	const struct sock_fprog program = {

@@ -3,13 +3,14 @@
 
 /*
  * A request is served in a process of its own, because a descriptor from a hostile client can make
- * fstat(2), ioctl(2) and close(2) hang. This one does nothing that can: it accepts, waits, and
- * starts and reaps children. It holds connections that have said nothing yet, which cost little, up
- * to a limit, and starts children only for those that have, up to a limit; both for each user, so
- * that one user cannot crowd out another.
+ * ioctl(2) and close(2) hang. This one does nothing that can: it accepts, waits, and starts and
+ * reaps children. It holds connections that have said nothing yet, which cost little, and starts
+ * children for those that have; both up to a limit for each user, so that no user crowds out
+ * another.
  *
- * close(2) of a connection here closes also what is under way in it, and would hang as well. So no
- * connection is closed here that can have a message waiting, unless a child holds it, too.
+ * close(2) of a connection closes also the descriptors that wait in it, and hangs with them. So
+ * this process closes none that has a message waiting, unless a child holds it, too, and the end of
+ * that child, which waits for nothing, comes later.
  */
 #include "helper_listen.h"
 
@@ -17,13 +18,13 @@
 #include "helper_serve.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -32,8 +33,9 @@ enum {
 	CONNECTIONS_MAX = 256,
 	CONNECTIONS_PER_USER = 64,
 	CHILDREN_MAX = 64,
-	CHILDREN_PER_USER = 16,
+	CHILDREN_PER_USER = 4,  /* each is done in a fraction of a millisecond */
 	ACCEPTS_AT_A_TIME = 64, /* before those that have said something get their turn */
+	TURNED_AWAY_AT_A_TIME = 64,
 };
 
 struct connection {
@@ -48,20 +50,15 @@ struct child {
 };
 
 struct server {
-	int listener;
+	int listener, signals;
+	bool stop;
 	const struct helper_access *access;
 	size_t connection_count, child_count;
 	struct connection connections[CONNECTIONS_MAX]; /* the oldest first */
 	struct child children[CHILDREN_MAX];
+	size_t unwanted_count;
+	int unwanted[TURNED_AWAY_AT_A_TIME]; /* one child turns them away */
 };
-
-static volatile sig_atomic_t stop;
-
-static void on_signal(int number)
-{
-	if (number != SIGCHLD)
-		stop = 1;
-}
 
 static int64_t now_ms(void)
 {
@@ -71,79 +68,97 @@ static int64_t now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static _Noreturn void run_child(const struct server *server, int connection, int gate, bool serve)
+/*
+ * In a new child: waits until the parent has closed what it gave away. Other connections stay open
+ * here until the end, for closing them might take long.
+ */
+static void become_child(const struct server *server)
 {
-	sigset_t none;
-	char byte;
+	sigset_t go, none;
+	int number;
 
-	signal(SIGTERM, SIG_DFL);
-	signal(SIGINT, SIG_DFL);
+	helper_serve_deadline();
+	sigemptyset(&go);
+	sigaddset(&go, SIGUSR1);
+	sigwait(&go, &number);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	helper_serve_deadline();
-
-	/* Until the parent has closed its own: the last to close is the one that may hang. */
-	while (read(gate, &byte, 1) < 0 && errno == EINTR)
-		;
-	dup2(connection, STDIN_FILENO);
-	syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, 0);
-	if (serve)
-		helper_serve(STDIN_FILENO, server->access);
-	else
-		helper_turn_away(STDIN_FILENO);
-	_exit(0);
+	close(server->listener);
 }
 
-/* Gives a connection to a child, and is rid of it itself. Returns the child's pid or -1. */
-static pid_t hand_over(const struct server *server, int connection, bool serve)
+static pid_t start_child(const struct server *server, int connection)
 {
-	pid_t pid = -1;
-	int gate[2];
+	static const int off = 0;
+	pid_t pid = fork();
 
-	if (pipe2(gate, O_CLOEXEC) == 0) {
-		pid = fork();
-		if (!pid) {
-			close(gate[1]);
-			run_child(server, connection, gate[0], serve);
-		}
-		close(connection);
-		close(gate[0]);
-		close(gate[1]);
-	} else {
-		close(connection);
+	if (!pid) {
+		become_child(server);
+		setsockopt(connection, SOL_SOCKET, SO_PASSCRED, &off, sizeof(off));
+		helper_serve(connection, server->access);
+		_exit(0);
 	}
+	close(connection);
+	if (pid > 0)
+		kill(pid, SIGUSR1);
 	return pid;
 }
 
-static void forget_connection(struct server *server, size_t i)
+static void turn_away_unwanted(struct server *server)
+{
+	pid_t pid;
+
+	if (!server->unwanted_count)
+		return;
+	pid = fork();
+	if (!pid) {
+		become_child(server);
+		helper_turn_away(server->unwanted, server->unwanted_count);
+		_exit(0);
+	}
+	while (server->unwanted_count)
+		close(server->unwanted[--server->unwanted_count]);
+	if (pid > 0)
+		kill(pid, SIGUSR1);
+}
+
+enum waiting { NOTHING, MESSAGE, END };
+
+/* The connections have SO_PASSCRED, so there is something to truncate in an empty message, too. */
+static enum waiting what_waits(int connection)
+{
+	char byte;
+	struct iovec data = { &byte, sizeof(byte) };
+	struct msghdr message = { .msg_iov = &data, .msg_iovlen = 1 };
+
+	if (recvmsg(connection, &message, MSG_PEEK | MSG_DONTWAIT) < 0)
+		return errno == EAGAIN ? NOTHING : MESSAGE;
+	return message.msg_flags & MSG_CTRUNC ? MESSAGE : END;
+}
+
+static void forget(struct server *server, size_t i)
 {
 	server->connection_count--;
 	memmove(&server->connections[i], &server->connections[i + 1],
 		(server->connection_count - i) * sizeof(server->connections[0]));
 }
 
-static bool has_nothing_yet(int connection)
-{
-	char byte;
-
-	return recv(connection, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
-}
-
-/* Closes a connection that has said nothing; one that has, a child turns away. */
 static void dismiss(struct server *server, size_t i)
 {
 	int connection = server->connections[i].fd;
-	char byte;
+	enum waiting waiting = what_waits(connection);
 
-	forget_connection(server, i);
-	if (has_nothing_yet(connection)) {
-		shutdown(connection, SHUT_RD); /* nor will it say anything now */
-		if (recv(connection, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0) {
-			close(connection);
-			return;
-		}
+	forget(server, i);
+	if (waiting == NOTHING) {
+		shutdown(connection, SHUT_RD); /* nor will there be anything now */
+		waiting = what_waits(connection);
 	}
-	hand_over(server, connection, false);
+	if (waiting != MESSAGE) {
+		close(connection);
+		return;
+	}
+	server->unwanted[server->unwanted_count++] = connection;
+	if (server->unwanted_count == TURNED_AWAY_AT_A_TIME)
+		turn_away_unwanted(server);
 }
 
 /* The connections are in the order of their deadlines. */
@@ -170,10 +185,24 @@ static void start(struct server *server, size_t i)
 	int connection = server->connections[i].fd;
 
 	child->peer = server->connections[i].peer;
-	forget_connection(server, i);
-	child->pid = hand_over(server, connection, true);
+	forget(server, i);
+	child->pid = start_child(server, connection);
 	if (child->pid > 0)
 		server->child_count++;
+}
+
+/* Something is there to be read from a connection, if only its end. */
+static void look_at(struct server *server, size_t i)
+{
+	switch (what_waits(server->connections[i].fd)) {
+	case NOTHING:
+		break;
+	case MESSAGE:
+		start(server, i);
+		break;
+	case END:
+		dismiss(server, i);
+	}
 }
 
 static void log_killed(const struct child *child, int number)
@@ -229,7 +258,8 @@ static void add_connection(struct server *server, int connection)
 {
 	struct helper_peer peer;
 
-	if (helper_peer_get(connection, &peer)) {
+	/* Whoever has gone already is no work. */
+	if (what_waits(connection) == END || helper_peer_get(connection, &peer)) {
 		close(connection);
 		return;
 	}
@@ -279,18 +309,22 @@ static int accept_some(struct server *server)
 	return 0;
 }
 
-/* Until something can be done. Fills in what is to be read from which connection. */
-static int wait_for_work(const struct server *server, struct pollfd *polls, const sigset_t *mask)
+/* Descriptors to wait for: two of our own, then the connections in their order. */
+enum { LISTENER, SIGNALS, FIRST_CONNECTION };
+
+/* Until something can be done. Fills in what is to be read from which. */
+static int wait_for_work(const struct server *server, struct pollfd *polls)
 {
 	size_t count = server->connection_count;
-	struct timespec timeout, *until = NULL;
+	int timeout = -1;
 
-	polls[0] = (struct pollfd){ .fd = server->listener, .events = POLLIN };
+	polls[LISTENER] = (struct pollfd){ .fd = server->listener, .events = POLLIN };
+	polls[SIGNALS] = (struct pollfd){ .fd = server->signals, .events = POLLIN };
 	for (size_t i = 0; i < count; i++) {
 		const struct connection *connection = &server->connections[i];
 
 		/* A negative descriptor is not looked at. */
-		polls[1 + i] = (struct pollfd){
+		polls[FIRST_CONNECTION + i] = (struct pollfd){
 			.fd = may_start(server, connection->peer.uid) ? connection->fd : -1,
 			.events = POLLIN,
 		};
@@ -298,54 +332,74 @@ static int wait_for_work(const struct server *server, struct pollfd *polls, cons
 	if (count) {
 		int64_t left = server->connections[0].deadline - now_ms();
 
-		if (left < 0)
-			left = 0;
-		timeout = (struct timespec){ left / 1000, left % 1000 * 1000000 };
-		until = &timeout;
+		timeout = left > 0 ? (int)left : 0;
 	}
-	if (ppoll(polls, 1 + count, until, mask) >= 0)
-		return 0;
-	for (size_t i = 0; i <= count; i++)
-		polls[i].revents = 0;
-	return errno == EINTR ? 0 : errno;
+	return poll(polls, FIRST_CONNECTION + count, timeout) < 0 ? errno : 0;
 }
 
-static int work(struct server *server, const sigset_t *mask)
+static void take_signals(struct server *server)
 {
-	struct pollfd polls[1 + CONNECTIONS_MAX];
-	int error = wait_for_work(server, polls, mask);
+	struct signalfd_siginfo info;
+
+	while (read(server->signals, &info, sizeof(info)) == sizeof(info))
+		if (info.ssi_signo != SIGCHLD)
+			server->stop = true;
+	reap(server);
+}
+
+static int work(struct server *server)
+{
+	struct pollfd polls[FIRST_CONNECTION + CONNECTIONS_MAX];
+	int error = wait_for_work(server, polls);
 
 	if (error)
-		return error;
-	reap(server);
+		return error == EINTR ? 0 : error;
+	if (polls[SIGNALS].revents)
+		take_signals(server);
 	/* From the newest, so that those before it keep their place. */
 	for (size_t i = server->connection_count; i-- > 0;)
-		if (polls[1 + i].revents && may_start(server, server->connections[i].peer.uid))
-			start(server, i);
+		if (polls[FIRST_CONNECTION + i].revents &&
+		    may_start(server, server->connections[i].peer.uid))
+			look_at(server, i);
 	dismiss_overdue(server);
-	return polls[0].revents ? accept_some(server) : 0;
+	if (polls[LISTENER].revents)
+		error = accept_some(server);
+	turn_away_unwanted(server);
+	return error;
+}
+
+/* A descriptor that has them to read. Blocked and at their defaults, they do nothing else. */
+static int take_over_signals(void)
+{
+	sigset_t ours;
+
+	signal(SIGCHLD, SIG_DFL);
+	signal(SIGUSR1, SIG_DFL);
+	sigemptyset(&ours);
+	sigaddset(&ours, SIGUSR1); /* of become_child() */
+	sigprocmask(SIG_BLOCK, &ours, NULL);
+	sigemptyset(&ours);
+	sigaddset(&ours, SIGCHLD);
+	sigaddset(&ours, SIGTERM);
+	sigaddset(&ours, SIGINT);
+	sigprocmask(SIG_BLOCK, &ours, NULL);
+	return signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
 int helper_listen(int listener, const struct helper_access *access)
 {
-	static const int signals[] = { SIGCHLD, SIGTERM, SIGINT };
+	static const int on = 1;
 	static struct server server;
-	struct sigaction action = { .sa_handler = on_signal };
-	sigset_t ours, before;
 	int error = 0;
 
 	server.listener = listener;
 	server.access = access;
-	sigemptyset(&ours);
-	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
-		sigaddset(&ours, signals[i]);
-		sigaction(signals[i], &action, NULL);
-	}
-	/* They arrive in ppoll(2) and nowhere else. */
-	sigprocmask(SIG_BLOCK, &ours, &before);
-	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
-		sigdelset(&before, signals[i]);
-	while (!stop && !error)
-		error = work(&server, &before);
+	server.signals = take_over_signals();
+	/* Connections inherit SO_PASSCRED; see what_waits(). */
+	if (server.signals < 0 ||
+	    setsockopt(listener, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)
+		return errno;
+	while (!server.stop && !error)
+		error = work(&server);
 	return error;
 }

@@ -11,6 +11,6 @@
  * @listener: a listening non-blocking socket; not closed
  * @access: who may ask
  *
- * Returns 0, or an errno value where accept(2) or ppoll(2) fail for good.
+ * Returns 0, or an errno value where it cannot wait or accept any more.
  */
 int helper_listen(int listener, const struct helper_access *access);

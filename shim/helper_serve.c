@@ -224,22 +224,25 @@ static void carry_out(int connection, const struct helper_access *access, struct
 		set_mode(exchange, fd);
 }
 
-/* Without the filter nothing is received: it is there for what a hostile request might lead to. */
-static bool begin(int connection, struct exchange *exchange)
+static void log_failure(int error, const char *reason)
 {
-	int error = helper_confine_system_calls();
 	struct logfmt line;
 
-	if (!error)
-		error = helper_peer_get(connection, &exchange->peer);
-	if (!error)
-		return true;
 	logfmt_begin(&line, HELPER_NAME, LOG_LEVEL_ERROR);
 	logfmt_text(&line, "outcome", "failed");
 	logfmt_errno(&line, "errno", error);
-	logfmt_text(&line, "reason", "no system call filter, or no peer");
+	logfmt_text(&line, "reason", reason);
 	helper_log_line(&line);
-	return false;
+}
+
+/* Without the filter nothing is received: it is there for what a hostile request might lead to. */
+static bool confine(void)
+{
+	int error = helper_confine_system_calls();
+
+	if (error)
+		log_failure(error, "no system call filter");
+	return !error;
 }
 
 void helper_serve_deadline(void)
@@ -256,20 +259,31 @@ void helper_serve_deadline(void)
 void helper_serve(int connection, const struct helper_access *access)
 {
 	struct exchange exchange = { .effective = HELPER_MODE_UNKNOWN };
+	int error;
 
-	if (!begin(connection, &exchange))
+	if (!confine())
 		return;
+	error = helper_peer_get(connection, &exchange.peer);
+	if (error) {
+		log_failure(error, "nobody knows who asks");
+		return;
+	}
 	carry_out(connection, access, &exchange);
 	answer(connection, &exchange);
 	log_exchange(&exchange);
 }
 
-void helper_turn_away(int connection)
+void helper_turn_away(const int *connections, size_t count)
 {
-	struct exchange exchange = { .refusal = REFUSAL_BUSY, .effective = HELPER_MODE_UNKNOWN };
-
-	if (!begin(connection, &exchange))
+	if (!confine())
 		return;
-	answer(connection, &exchange);
-	log_exchange(&exchange);
+	for (size_t i = 0; i < count; i++) {
+		struct exchange exchange = { .refusal = REFUSAL_BUSY,
+					     .effective = HELPER_MODE_UNKNOWN };
+
+		if (helper_peer_get(connections[i], &exchange.peer))
+			continue;
+		answer(connections[i], &exchange);
+		log_exchange(&exchange);
+	}
 }

@@ -29,7 +29,8 @@ void helper_serve_deadline(void);
 void helper_serve(int connection, const struct helper_access *access);
 
 /**
- * helper_turn_away - answer EAGAIN to a peer that asks too much at a time, and log it
- * @connection: as above; nothing is received from it
+ * helper_turn_away - answer EAGAIN to peers that ask too much at a time, and log it
+ * @connections: as above; nothing is received from them
+ * @count: how many they are
  */
-void helper_turn_away(int connection);
+void helper_turn_away(const int *connections, size_t count);

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Copyright (C) 2026 the iommufd-rlimit-shim developers
+
+/*
+ * A preload that plays the kernel to the helper: sysfs calls /dev/full an iommufd, and IOMMU_OPTION
+ * is answered as the file named by MOCK_DEVICE says. The call goes to the real kernel first:
+ * through the helper's filter, and to find out what descriptor it is.
+ */
+#undef _FORTIFY_SOURCE
+
+#include "mock_device.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define DEVICE_LINK "/sys/dev/char/1:7" /* /dev/full: admin-guide/devices.txt */
+
+/* include/uapi/linux/iommufd.h, written down a second time: the test's own reading of it. */
+struct option {
+	uint32_t size, option_id;
+	uint16_t op, reserved;
+	uint32_t object_id;
+	uint64_t val64 __attribute__((aligned(8)));
+};
+
+static struct mock_device *mock;
+
+__attribute__((constructor)) static void map(void)
+{
+	const char *path = getenv("MOCK_DEVICE");
+	int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
+
+	if (fd < 0)
+		abort();
+	mock = mmap(NULL, sizeof(*mock), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	if (mock == MAP_FAILED)
+		abort();
+}
+
+ssize_t readlink(const char *restrict path, char *restrict target, size_t size)
+{
+	static const char device[] = "../../devices/virtual/misc/iommu";
+
+	if (strcmp(path, DEVICE_LINK))
+		return syscall(SYS_readlinkat, AT_FDCWD, path, target, size);
+	if (size > strlen(device))
+		size = strlen(device);
+	memcpy(target, device, size);
+	return (ssize_t)size;
+}
+
+static int set(const struct option *option)
+{
+	mock->sets++;
+	while (mock->hang && !option->val64)
+		poll(NULL, 0, -1);
+	if (option->val64 > 1)
+		return EINVAL;
+	if (!mock->set_errno && !mock->lost_set)
+		mock->mode = (int)option->val64;
+	return mock->set_errno;
+}
+
+static int get(struct option *option)
+{
+	mock->gets++;
+	if (!mock->get_errno)
+		option->val64 = (uint64_t)mock->mode;
+	return mock->get_errno;
+}
+
+static int answer(struct option *option)
+{
+	if (option->size != sizeof(*option) || option->option_id || option->reserved ||
+	    option->object_id || option->op > 1) {
+		mock->wrong++;
+		return EOPNOTSUPP;
+	}
+	return option->op ? get(option) : set(option);
+}
+
+int ioctl(int fd, unsigned long request, ...)
+{
+	va_list arguments;
+	void *argument;
+	long result;
+	int error;
+
+	va_start(arguments, request);
+	argument = va_arg(arguments, void *);
+	va_end(arguments);
+	result = syscall(SYS_ioctl, fd, request, argument);
+	if (request != 0x3b87 || result >= 0 || errno != ENOTTY) {
+		mock->wrong += request != 0x3b87;
+		return (int)result;
+	}
+	error = answer(argument);
+	if (error)
+		errno = error;
+	return error ? -1 : 0;
+}
