@@ -7,6 +7,9 @@
 
 #define WORDS_MAX 5
 
+_Static_assert(sizeof(CONFIG_HELPER_DEFAULT) <= sizeof(((struct config *)0)->helper),
+	       "-Drunstatedir is too long for the name of a socket below it");
+
 static const struct {
 	const char name[25];
 	const char words[WORDS_MAX][9]; /* indexed by the enumeration; empty: no more */
@@ -82,7 +85,6 @@ static void set_word(struct config *config, enum config_variable variable, int w
 		config->log_level = (enum log_level)word;
 		break;
 	case CONFIG_HELPER: /* its one word is none */
-	case CONFIG_VARIABLES:
 		*config->helper = '\0';
 		break;
 	}
@@ -196,7 +198,6 @@ const char *config_value(const struct config *config, enum config_variable varia
 	case CONFIG_LOG_LEVEL:
 		return variables[variable].words[config->log_level];
 	case CONFIG_HELPER:
-	case CONFIG_VARIABLES:
 		break;
 	}
 	return *config->helper ? config->helper : "none";

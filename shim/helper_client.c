@@ -16,38 +16,37 @@
 #include <time.h>
 
 #define PAUSE_MAX_MS 64
+#define OVERFLOW_UID 65534 /* how a user namespace shows any user that it does not map */
 
 _Static_assert(HELPER_COMM_MAX == PROCESS_COMM_MAX, "the name fits");
 
-struct kernel_timespec {
-	long seconds, nanoseconds;
-};
-
-static long now_ms(void)
+/* libc's, which the vDSO answers even where a system call filter stands in the way. */
+static int64_t now_ms(void)
 {
-	struct kernel_timespec now = { 0 };
+	struct timespec now = { 0 };
 
-	syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &now);
-	return now.seconds * 1000 + now.nanoseconds / 1000000;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 /* Until @fd (none if negative) has something to read: 0; or until @deadline: ETIMEDOUT. */
-static int wait_until(int fd, long deadline)
+static int wait_until(int fd, int64_t deadline)
 {
 	struct pollfd readable = { .fd = fd, .events = POLLIN };
 
 	for (;;) {
-		long left = deadline - now_ms();
-		struct kernel_timespec timeout = { left / 1000, left % 1000 * 1000000 };
-
+		const long left = (long)(deadline - now_ms());
+		const struct {
+			long seconds, nanoseconds; /* the kernel's timespec, not libc's */
+		} timeout = { left / 1000, left % 1000 * 1000000 };
 		long count;
 
 		if (left <= 0)
 			return ETIMEDOUT;
 		count = syscall(SYS_ppoll, &readable, 1, &timeout, NULL, 0);
-		if (count > 0)
-			return 0;
-		if (count < 0 && errno != EINTR)
+		if (count >= 0)
+			return count ? 0 : ETIMEDOUT;
+		if (errno != EINTR)
 			return errno;
 	}
 }
@@ -62,7 +61,7 @@ static bool listener_is_trusted(int connection)
 	socklen_t size = sizeof(listener);
 
 	return !syscall(SYS_getsockopt, connection, SOL_SOCKET, SO_PEERCRED, &listener, &size) &&
-	       (!listener.uid || listener.uid == (uid_t)syscall(SYS_geteuid));
+	       (!listener.uid || (listener.uid == geteuid() && listener.uid != OVERFLOW_UID));
 }
 
 static int send_request(int connection, int fd, uint64_t mode)
@@ -113,7 +112,7 @@ static int receive_reply(int connection, uint64_t mode)
 }
 
 static int converse(int connection, const struct sockaddr_un *address, int fd, uint64_t mode,
-		    long deadline)
+		    int64_t deadline)
 {
 	int error;
 
@@ -128,7 +127,7 @@ static int converse(int connection, const struct sockaddr_un *address, int fd, u
 	return error ? error : receive_reply(connection, mode);
 }
 
-static int try_once(const struct sockaddr_un *address, int fd, uint64_t mode, long deadline)
+static int try_once(const struct sockaddr_un *address, int fd, uint64_t mode, int64_t deadline)
 {
 	int connection =
 		(int)syscall(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -143,7 +142,7 @@ static int try_once(const struct sockaddr_un *address, int fd, uint64_t mode, lo
 
 int helper_client_set_rlimit_mode(const char *socket_path, int fd, uint64_t mode)
 {
-	const long deadline = now_ms() + HELPER_CLIENT_TIMEOUT_MS;
+	const int64_t deadline = now_ms() + HELPER_CLIENT_TIMEOUT_MS;
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	size_t length = strlen(socket_path);
 	int error;
@@ -152,7 +151,7 @@ int helper_client_set_rlimit_mode(const char *socket_path, int fd, uint64_t mode
 		return ENAMETOOLONG;
 	memcpy(address.sun_path, socket_path, length);
 	for (long pause = 1;; pause = pause < PAUSE_MAX_MS ? 2 * pause : pause) {
-		long next;
+		int64_t next;
 
 		error = try_once(&address, fd, mode, deadline);
 		/* EAGAIN: its backlog is full. ECONNRESET: it turned us away. */

@@ -42,7 +42,7 @@ void inherited_for_each(void (*found)(int fd))
 			const struct linux_dirent64 *entry = (const void *)(entries + at);
 			int fd = descriptor(entry->d_name);
 
-			if (fd >= 0 && fd != directory && iommufd_is(fd))
+			if (fd >= 0 && iommufd_is(fd))
 				found(fd);
 			at += entry->d_reclen;
 		}

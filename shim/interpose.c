@@ -28,7 +28,12 @@
 #include <sys/auxv.h>
 #include <unistd.h>
 
+/* Every open() of the program goes through these, and they have no array to protect. */
+#if __has_attribute(no_stack_protector)
+#define EXPORT __attribute__((visibility("default"), no_stack_protector))
+#else
 #define EXPORT __attribute__((visibility("default")))
+#endif
 
 EXPORT int open64(const char *path, int flags, ...);
 EXPORT int openat64(int dirfd, const char *path, int flags, ...);
@@ -42,17 +47,46 @@ extern const enum config_mode default_mode;
 
 static struct config settings;
 static atomic_bool settings_parsed; /* by the constructor; immutable from then on */
-static bool inert;                  /* known from then on, too */
+static atomic_bool inert;           /* likewise */
 
-/* Before the constructor (other libraries' are earlier) each open has settings of its own. */
+/* In .preinit_array libc has no environment yet, and who knows what it says. */
+static void parse(struct config *config)
+{
+	config_parse(config, environ, getauxval(AT_SECURE), environ ? default_mode : MODE_OFF);
+	if (config->mode != MODE_OFF)
+		sink_start();
+}
+
+/*
+ * Before the constructor (other libraries' are earlier) each call has settings of its own. What is
+ * opened then and kept is seen twice: here, and as inherited.
+ */
 static const struct config *current_settings(struct config *early)
 {
 	if (atomic_load_explicit(&settings_parsed, memory_order_acquire))
 		return &settings;
-	config_parse(early, environ, getauxval(AT_SECURE), default_mode);
-	if (early->mode != MODE_OFF)
-		sink_start();
+	parse(early);
 	return early;
+}
+
+/* The program's first call, or the constructor: descriptor 2 is still what it was at the start. */
+static __attribute__((noinline, cold)) const struct next *first_call(void)
+{
+	int saved_errno = errno;
+	struct config early;
+	const struct next *found;
+
+	current_settings(&early);
+	found = next_resolve();
+	errno = saved_errno;
+	return found;
+}
+
+static inline const struct next *next(void)
+{
+	const struct next *found = next_found();
+
+	return __builtin_expect(!!found, 1) ? found : first_call();
 }
 
 /* /dev/iommu is taken at its word, so that it works where sysfs is not mounted. */
@@ -69,7 +103,8 @@ static bool is_iommufd(int fd, const char *path)
 static __attribute__((noinline, cold)) int opened(int fd, const char *path)
 {
 	int saved_errno = errno;
-	int cancel_state;
+	int cancel_state =
+		PTHREAD_CANCEL_ENABLE; /* glibc < 2.34 without libpthread tells nothing */
 	int error = 0;
 	struct config early;
 	const struct config *config;
@@ -88,7 +123,10 @@ static __attribute__((noinline, cold)) int opened(int fd, const char *path)
 /* The path is looked at after the real call: only then is it known to be readable to its end. */
 static inline int after_open(int fd, const char *path)
 {
-	return !inert && fd >= 0 && iommufd_name_matches(path) ? opened(fd, path) : fd;
+	if (atomic_load_explicit(&inert, memory_order_relaxed) || fd < 0 ||
+	    !iommufd_name_matches(path))
+		return fd;
+	return opened(fd, path);
 }
 
 /*
@@ -193,14 +231,13 @@ static __attribute__((constructor)) void start(void)
 {
 	int saved_errno = errno;
 
-	next();
-	config_parse(&settings, environ, getauxval(AT_SECURE), default_mode);
+	parse(&settings);
 	inert = settings.mode == MODE_OFF;
+	atomic_store_explicit(&settings_parsed, true, memory_order_release);
+	next();
 	if (!inert) {
-		sink_start();
 		log_load(&settings);
 		inherited_for_each(apply_to_inherited);
 	}
-	atomic_store_explicit(&settings_parsed, true, memory_order_release);
 	errno = saved_errno;
 }

@@ -78,7 +78,7 @@ static void emit(const struct config *config, const struct logfmt *line)
 	logfmt_text(&reason, "value", config_value(config, CONFIG_LOG));
 	logfmt_text(&reason, "used", "stderr");
 	logfmt_errno(&reason, "errno", error);
-	add_hint(&reason, "this log cannot be written now");
+	add_hint(&reason, "see that this user can write to it");
 	sink_write(LOG_TO_STDERR, NULL, &reason);
 }
 
@@ -94,6 +94,7 @@ static void log_bad_setting(const struct config *config, enum config_variable va
 		logfmt_text(&line, "used", config_value(config, variable));
 	logfmt_text(&line, "accepted", config_accepted(variable, fault));
 	add_process(&line);
+	add_hint(&line, "correct it where the environment is set; see iommufd-rlimit(7)");
 	emit(config, &line);
 }
 

@@ -7,7 +7,6 @@
 
 #include <dlfcn.h>
 #include <stdarg.h>
-#include <stdbool.h>
 
 const struct next *_Atomic next_resolved;
 
@@ -65,9 +64,10 @@ static void *definition(const char *name, const char *substitute, void *otherwis
 {
 	void *found = dlsym(RTLD_NEXT, name);
 
-	if (!found && substitute)
-		found = dlsym(RTLD_NEXT, substitute);
-	return found ? found : otherwise;
+	if (found)
+		return found;
+	dlerror(); /* the program's next one is not to tell of our failure */
+	return substitute ? definition(substitute, NULL, otherwise) : otherwise;
 }
 
 const struct next *next_resolve(void)
@@ -75,11 +75,8 @@ const struct next *next_resolve(void)
 	static struct next table;
 	static atomic_flag begun = ATOMIC_FLAG_INIT;
 
-	if (atomic_flag_test_and_set(&begun)) {
-		const struct next *resolved = atomic_load(&next_resolved);
-
-		return resolved ? resolved : &raw;
-	}
+	if (atomic_flag_test_and_set(&begun))
+		return next_found() ? next_found() : &raw;
 	table.open = definition("open", NULL, raw.open);
 	table.open64 = definition("open64", "open", raw.open64);
 	table.openat = definition("openat", NULL, raw.openat);

@@ -28,18 +28,17 @@ struct next {
 
 extern const struct next *_Atomic next_resolved;
 
-/** next_resolve - the slow half of next(). */
-const struct next *next_resolve(void);
+/** next_found - the next definitions, or NULL where nobody has looked them up yet. */
+static inline const struct next *next_found(void)
+{
+	return atomic_load_explicit(&next_resolved, memory_order_acquire);
+}
 
 /**
- * next - the next definitions, looked up by dlsym(3) at the first call
+ * next_resolve - look up the next definitions, by dlsym(3)
  *
  * dlsym() may allocate, and an allocator may open files. Whoever calls while the look-up is under
- * way gets functions that issue the plain system call, so nobody waits and nothing recurses.
+ * way gets functions that issue the plain system call (always with O_LARGEFILE, never a
+ * cancellation point), so nobody waits and nothing recurses.
  */
-static inline const struct next *next(void)
-{
-	const struct next *resolved = atomic_load_explicit(&next_resolved, memory_order_acquire);
-
-	return __builtin_expect(!!resolved, 1) ? resolved : next_resolve();
-}
+const struct next *next_resolve(void);

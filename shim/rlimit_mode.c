@@ -41,31 +41,31 @@ static void query(struct outcome_report *report)
 	report->outcome = report->error ? outcome_of(report->error) : OUTCOME_QUERIED;
 }
 
+static bool is_in_force(const struct outcome_report *report, uint64_t mode)
+{
+	return report->effective_known && report->effective == mode;
+}
+
 static void set(struct outcome_report *report, uint64_t mode, const char *helper)
 {
 	int set_error = iommufd_set_rlimit_mode(report->fd, mode);
 	int get_error = read_back(report);
 
-	if (set_error && report->effective_known && report->effective == mode) {
-		report->outcome = OUTCOME_ALREADY;
-		return;
-	}
-	if (set_error == EPERM && *helper) {
+	if (set_error == EPERM && !is_in_force(report, mode) && *helper) {
 		report->helper_asked = true;
 		report->helper_error = helper_client_set_rlimit_mode(helper, report->fd, mode);
-		if (!report->helper_error) {
+		if (!report->helper_error)
 			set_error = 0;
-			get_error = read_back(report);
-		}
+		get_error = read_back(report); /* it may have done it and not said so */
 	}
-	if (set_error) {
+	if (is_in_force(report, mode)) {
+		report->outcome = set_error ? OUTCOME_ALREADY : OUTCOME_APPLIED;
+	} else if (set_error) {
 		report->error = set_error;
 		report->outcome = outcome_of(set_error);
-	} else if (get_error || report->effective != mode) {
+	} else {
 		report->error = get_error ? get_error : EIO;
 		report->outcome = OUTCOME_FAILED;
-	} else {
-		report->outcome = OUTCOME_APPLIED;
 	}
 }
 

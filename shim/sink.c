@@ -30,25 +30,35 @@ void sink_start(void)
 		stderr_closed = true;
 }
 
-/* write(2), but a reader gone gives EPIPE without the signal that would end the program. */
+/*
+ * write(2) without the signals that would end or stop the program: SIGPIPE where the reader has
+ * gone, SIGXFSZ at RLIMIT_FSIZE, SIGTTOU in the background of a terminal (which, blocked, lets the
+ * write through). One that was pending before stays so.
+ */
 static int write_line(int fd, const struct logfmt *line)
 {
-	const struct kernel_sigset pipe_only = { { 1UL << (SIGPIPE - 1) } };
-	struct kernel_sigset before, pending = { 0 };
+	const unsigned long fatal = 1UL << (SIGPIPE - 1) | 1UL << (SIGXFSZ - 1);
+	const struct kernel_sigset blocked = { { fatal | 1UL << (SIGTTOU - 1) } };
+	struct kernel_sigset before, raised, pending = { 0 };
 	long written;
 	int error;
 
-	syscall(SYS_rt_sigprocmask, SIG_BLOCK, &pipe_only, &before, sizeof(before));
+	if (syscall(SYS_rt_sigprocmask, SIG_BLOCK, &blocked, &before, sizeof(before)) < 0)
+		return errno;
 	syscall(SYS_rt_sigpending, &pending, sizeof(pending));
 	written = syscall(SYS_write, fd, line->text, line->length);
 	error = written < 0 ? errno : (size_t)written < line->length ? ENOSPC : 0;
-	if (error == EPIPE && !(pending.words[0] & pipe_only.words[0]))
-		syscall(SYS_rt_sigtimedwait, &pipe_only, NULL, &at_once, sizeof(pipe_only));
+	raised = (struct kernel_sigset){ { fatal & ~pending.words[0] } };
+	if (error == EPIPE || error == EFBIG)
+		syscall(SYS_rt_sigtimedwait, &raised, NULL, &at_once, sizeof(raised));
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof(before));
 	return error;
 }
 
-/* O_NONBLOCK is not ours to set here: the open file description belongs to others as well. */
+/*
+ * O_NONBLOCK is not ours to set here: the open file description belongs to others as well. What
+ * remains is that another writer fills the pipe between the two calls.
+ */
 static int write_stderr(const struct logfmt *line)
 {
 	struct pollfd stderr_poll = { .fd = STDERR_FILENO, .events = POLLOUT };

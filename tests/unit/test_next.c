@@ -46,8 +46,8 @@ void *dlsym(void *restrict handle, const char *restrict name)
 {
 	assert_ptr_equal(handle, RTLD_NEXT);
 	assert_true(++lookups < 100);
-	opens(next()->open("/dev/null", O_RDONLY, 0));
-	opens(next()->open64("/dev/null", O_RDONLY, 0));
+	opens(next_resolve()->open("/dev/null", O_RDONLY, 0));
+	opens(next_resolve()->open64("/dev/null", O_RDONLY, 0));
 	if (!strcmp(name, "open"))
 		return (void *)libc_open;
 	if (!strcmp(name, "openat"))
@@ -58,10 +58,10 @@ void *dlsym(void *restrict handle, const char *restrict name)
 static void test_found_and_substituted(void **state)
 {
 	(void)state;
-	assert_int_equal(next()->open("/dev/null", O_RDONLY, 0), 1001);
-	assert_int_equal(next()->open64("/dev/null", O_RDONLY, 0), 1001);
-	assert_int_equal(next()->openat(AT_FDCWD, "/dev/null", O_RDONLY, 0), 1002);
-	assert_int_equal(next()->openat64(AT_FDCWD, "/dev/null", O_RDONLY, 0), 1002);
+	assert_int_equal(next_resolve()->open("/dev/null", O_RDONLY, 0), 1001);
+	assert_int_equal(next_resolve()->open64("/dev/null", O_RDONLY, 0), 1001);
+	assert_int_equal(next_resolve()->openat(AT_FDCWD, "/dev/null", O_RDONLY, 0), 1002);
+	assert_int_equal(next_resolve()->openat64(AT_FDCWD, "/dev/null", O_RDONLY, 0), 1002);
 }
 
 static void test_looked_up_once(void **state)
@@ -69,7 +69,7 @@ static void test_looked_up_once(void **state)
 	unsigned before = lookups;
 
 	(void)state;
-	next();
+	next_resolve();
 	assert_int_equal(lookups, before);
 }
 
@@ -79,12 +79,12 @@ static void test_missing(void **state)
 	int root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	(void)state;
-	opens(next()->open_2("/dev/null", O_RDONLY));
-	opens(next()->open64_2("/dev/null", O_RDONLY));
-	opens(next()->openat_2(root, "dev/null", O_RDONLY));
-	opens(next()->openat64_2(root, "dev/null", O_RDONLY));
+	opens(next_resolve()->open_2("/dev/null", O_RDONLY));
+	opens(next_resolve()->open64_2("/dev/null", O_RDONLY));
+	opens(next_resolve()->openat_2(root, "dev/null", O_RDONLY));
+	opens(next_resolve()->openat64_2(root, "dev/null", O_RDONLY));
 	errno = 0;
-	assert_int_equal(next()->open_2("/nowhere/file", O_RDONLY), -1);
+	assert_int_equal(next_resolve()->open_2("/nowhere/file", O_RDONLY), -1);
 	assert_int_equal(errno, ENOENT);
 	close(root);
 }
