@@ -60,8 +60,10 @@ static bool listener_is_trusted(int connection)
 	struct ucred listener;
 	socklen_t size = sizeof(listener);
 
-	return !syscall(SYS_getsockopt, connection, SOL_SOCKET, SO_PEERCRED, &listener, &size) &&
-	       (!listener.uid || (listener.uid == geteuid() && listener.uid != OVERFLOW_UID));
+	if (syscall(SYS_getsockopt, connection, SOL_SOCKET, SO_PEERCRED, &listener, &size) < 0)
+		return false;
+	return !listener.uid ||
+	       (listener.uid == (uid_t)syscall(SYS_EUID) && listener.uid != OVERFLOW_UID);
 }
 
 static int send_request(int connection, int fd, uint64_t mode)

@@ -56,7 +56,7 @@ void process_facts(struct process_facts *facts)
 	syscall(SYS_prlimit64, 0, RLIMIT_MEMLOCK, NULL, &limit);
 	syscall(SYS_capget, &header, data);
 	*facts = (struct process_facts){
-		.uid = getuid(), /* SYS_getuid has 16 bits on 32-bit machines */
+		.uid = (uid_t)syscall(SYS_UID),
 		.memlock_unlimited = limit.soft == UINT64_MAX,
 		.memlock = limit.soft,
 		.vmlck_kb = vmlck_kb(),

@@ -13,6 +13,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* On 32-bit machines these have 16 bits, and a newer call has 32. */
+#ifdef SYS_getuid32
+#define SYS_UID  SYS_getuid32
+#define SYS_EUID SYS_geteuid32
+#else
+#define SYS_UID  SYS_getuid
+#define SYS_EUID SYS_geteuid
+#endif
+
 /** sys_open - open(2) with O_CLOEXEC; returns a descriptor of the caller's, or -1 and errno. */
 static inline int sys_open(const char *path, int flags, mode_t mode)
 {
