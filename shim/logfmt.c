@@ -114,14 +114,18 @@ void logfmt_errno(struct logfmt *line, const char *key, int error)
 		const char name[16];
 	} names[] = {
 #define NAME(e) { e, #e }
-		NAME(EACCES),       NAME(EAGAIN),     NAME(EBADF),        NAME(EBUSY),
-		NAME(ECONNREFUSED), NAME(ECONNRESET), NAME(EFAULT),       NAME(EINTR),
-		NAME(EINVAL),       NAME(EIO),        NAME(EISDIR),       NAME(ELOOP),
-		NAME(EMFILE),       NAME(EMSGSIZE),   NAME(ENAMETOOLONG), NAME(ENFILE),
-		NAME(ENODEV),       NAME(ENOENT),     NAME(ENOMEM),       NAME(ENOSPC),
-		NAME(ENOSYS),       NAME(ENOTDIR),    NAME(ENOTSOCK),     NAME(ENOTTY),
-		NAME(ENXIO),        NAME(EOPNOTSUPP), NAME(EPERM),        NAME(EPIPE),
-		NAME(EPROTO),       NAME(EPROTOTYPE), NAME(EROFS),        NAME(ETIMEDOUT),
+		NAME(EACCES),          NAME(EAGAIN),       NAME(EBADF),
+		NAME(EBUSY),           NAME(ECONNREFUSED), NAME(ECONNRESET),
+		NAME(EFAULT),          NAME(EFBIG),        NAME(EINTR),
+		NAME(EINVAL),          NAME(EIO),          NAME(EISDIR),
+		NAME(ELOOP),           NAME(EMFILE),       NAME(EMSGSIZE),
+		NAME(ENAMETOOLONG),    NAME(ENFILE),       NAME(ENODEV),
+		NAME(ENOENT),          NAME(ENOMEM),       NAME(ENOSPC),
+		NAME(ENOSYS),          NAME(ENOTDIR),      NAME(ENOTSOCK),
+		NAME(ENOTTY),          NAME(ENXIO),        NAME(EOPNOTSUPP),
+		NAME(EPERM),           NAME(EPIPE),        NAME(EPROTO),
+		NAME(EPROTONOSUPPORT), NAME(EPROTOTYPE),   NAME(EROFS),
+		NAME(ETIMEDOUT),
 #undef NAME
 	};
 

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Copyright (C) 2026 the iommufd-rlimit-shim developers
 
-/* Preloaded behind the shim, so constructed before it: opens the device in its constructor. */
+/*
+ * Preloaded behind the shim, so constructed before it: opens the device in its constructor, after
+ * the file that EARLY_FILE names, which it keeps.
+ */
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -9,8 +12,12 @@
 
 static __attribute__((constructor)) void early(void)
 {
-	int fd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	const char *file = getenv("EARLY_FILE");
+	int fd;
 
+	if (file && open(file, O_RDWR | O_CREAT, 0600) < 0)
+		_exit(3);
+	fd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		_exit(3);
 	close(fd);

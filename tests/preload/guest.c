@@ -65,6 +65,41 @@ static void plain(const char *argument)
 	open_and_close();
 }
 
+/* errno of a program that has just started is 0: before main() somebody else ran. */
+static int errno_at_start;
+
+static void started(const char *argument)
+{
+	(void)argument;
+	REQUIRE(errno_at_start == 0);
+}
+
+/* Descriptor 2 has no reader. The signals are as before, the one that was pending included. */
+static void signals(const char *argument)
+{
+	sigset_t pipe_only, before, after, pending;
+
+	(void)argument;
+	sigemptyset(&pipe_only);
+	sigaddset(&pipe_only, SIGPIPE);
+	sigprocmask(SIG_BLOCK, NULL, &before);
+	open_and_close();
+	sigprocmask(SIG_BLOCK, NULL, &after);
+	for (int signal = 1; signal < 32; signal++)
+		REQUIRE(sigismember(&before, signal) == sigismember(&after, signal));
+	sigpending(&pending);
+	REQUIRE(!sigismember(&pending, SIGPIPE));
+
+	sigprocmask(SIG_BLOCK, &pipe_only, NULL);
+	open_and_close();
+	sigpending(&pending);
+	REQUIRE(!sigismember(&pending, SIGPIPE));
+	REQUIRE(!raise(SIGPIPE));
+	open_and_close();
+	sigpending(&pending);
+	REQUIRE(sigismember(&pending, SIGPIPE));
+}
+
 static void as_descriptor_2(const char *path)
 {
 	REQUIRE(open(path, O_RDWR | O_CREAT, 0600) == 2);
@@ -323,6 +358,8 @@ int main(int argc, char **argv)
 		void (*run)(const char *argument);
 	} situations[] = {
 		{ "plain", plain },
+		{ "started", started },
+		{ "signals", signals },
 		{ "open-as-descriptor-2", as_descriptor_2 },
 		{ "signal-handler", signal_handler },
 		{ "vfork", vfork_child },
@@ -339,6 +376,7 @@ int main(int argc, char **argv)
 #endif
 	};
 
+	errno_at_start = errno;
 	for (size_t i = 0; argc > 1 && i < sizeof(situations) / sizeof(situations[0]); i++)
 		if (!strcmp(situations[i].name, argv[1])) {
 			situations[i].run(argv[2]);

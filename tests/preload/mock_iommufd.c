@@ -13,6 +13,8 @@
  *   MOCK_LOG        file that gets a line for each IOMMU_OPTION: the descriptor, then the bytes
  *   MOCK_SYSLOG     socket that takes the place of /dev/log
  *   MOCK_SECURE     getauxval(AT_SECURE) is 1
+ *   MOCK_NO_SYSFS   sysfs is not mounted
+ *   MOCK_ENTRIES    file that gets the name of each function that opens the device
  */
 #undef _FILE_OFFSET_BITS
 #undef _TIME_BITS
@@ -21,6 +23,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/ioctl.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -38,8 +41,9 @@
 #undef open64
 #undef openat64
 
-#define DEVICE      "/dev/full"
-#define DEVICE_LINK "/sys/dev/char/1:7" /* admin-guide/devices.txt */
+#define IOMMU_OPTION _IO(';', 0x87)
+#define DEVICE       "/dev/full"
+#define DEVICE_LINK  "/sys/dev/char/1:7" /* admin-guide/devices.txt */
 
 int open64(const char *path, int flags, ...);
 int openat64(int dirfd, const char *path, int flags, ...);
@@ -66,6 +70,32 @@ static bool is_device_name(const char *path)
 	return !strcmp(path, "iommu") ||
 	       (length >= strlen("dev/iommu") &&
 		!strcmp(path + length - strlen("dev/iommu"), "dev/iommu"));
+}
+
+static int open_any(int dirfd, const char *path, int flags, mode_t mode);
+
+/* A line in the file that an environment variable names, if it does. */
+static void append(const char *variable, const char *line, size_t length)
+{
+	const char *path = getenv(variable);
+	int fd;
+
+	if (!path)
+		return;
+	fd = open_any(AT_FDCWD, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	if (fd < 0 || write(fd, line, length) != (ssize_t)length)
+		abort();
+	close(fd);
+}
+
+static void note_entry(const char *path, const char *line)
+{
+	int saved_errno = errno;
+
+	if (real_syscall()(SYS_faccessat, AT_FDCWD, path, F_OK) == 0 || errno != EFAULT)
+		if (is_device_name(path))
+			append("MOCK_ENTRIES", line, strlen(line));
+	errno = saved_errno;
 }
 
 static int open_any(int dirfd, const char *path, int flags, mode_t mode)
@@ -97,41 +127,49 @@ static int open_any(int dirfd, const char *path, int flags, mode_t mode)
 
 int open(const char *path, int flags, ...)
 {
+	note_entry(path, "open\n");
 	return open_any(AT_FDCWD, path, flags, MODE_ARGUMENT(flags));
 }
 
 int open64(const char *path, int flags, ...)
 {
+	note_entry(path, "open64\n");
 	return open_any(AT_FDCWD, path, flags | O_LARGEFILE, MODE_ARGUMENT(flags));
 }
 
 int openat(int dirfd, const char *path, int flags, ...)
 {
+	note_entry(path, "openat\n");
 	return open_any(dirfd, path, flags, MODE_ARGUMENT(flags));
 }
 
 int openat64(int dirfd, const char *path, int flags, ...)
 {
+	note_entry(path, "openat64\n");
 	return open_any(dirfd, path, flags | O_LARGEFILE, MODE_ARGUMENT(flags));
 }
 
 int __open_2(const char *path, int flags)
 {
+	note_entry(path, "__open_2\n");
 	return open_any(AT_FDCWD, path, flags, 0);
 }
 
 int __open64_2(const char *path, int flags)
 {
+	note_entry(path, "__open64_2\n");
 	return open_any(AT_FDCWD, path, flags | O_LARGEFILE, 0);
 }
 
 int __openat_2(int dirfd, const char *path, int flags)
 {
+	note_entry(path, "__openat_2\n");
 	return open_any(dirfd, path, flags, 0);
 }
 
 int __openat64_2(int dirfd, const char *path, int flags)
 {
+	note_entry(path, "__openat64_2\n");
 	return open_any(dirfd, path, flags | O_LARGEFILE, 0);
 }
 
@@ -139,7 +177,7 @@ ssize_t readlink(const char *restrict path, char *restrict target, size_t size)
 {
 	static const char device[] = "../../devices/virtual/misc/iommu";
 
-	if (strcmp(path, DEVICE_LINK))
+	if (strcmp(path, DEVICE_LINK) || getenv("MOCK_NO_SYSFS"))
 		return real_syscall()(SYS_readlinkat, AT_FDCWD, path, target, size);
 	if (size > strlen(device))
 		size = strlen(device);
@@ -194,21 +232,14 @@ struct option {
 
 static void log_option(int fd, const struct option *option)
 {
-	const char *path = getenv("MOCK_LOG");
 	char line[2 * sizeof(*option) + 32];
 	int length = snprintf(line, sizeof(line), "%d ", fd);
-	int log;
 
-	if (!path)
-		return;
 	for (size_t i = 0; i < sizeof(*option); i++)
 		length += snprintf(line + length, sizeof(line) - (size_t)length, "%02x",
 				   ((const unsigned char *)option)[i]);
 	line[length++] = '\n';
-	log = open_any(AT_FDCWD, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-	if (log < 0 || write(log, line, (size_t)length) != length)
-		abort();
-	close(log);
+	append("MOCK_LOG", line, (size_t)length);
 }
 
 static int answer(struct option *option)
@@ -237,7 +268,7 @@ int ioctl(int fd, ioctl_request request, ...)
 	va_start(arguments, request);
 	argument = va_arg(arguments, void *);
 	va_end(arguments);
-	if (request != 0x3b87)
+	if (request != IOMMU_OPTION)
 		return (int)real_syscall()(SYS_ioctl, fd, request, argument);
 	log_option(fd, argument);
 	error = answer(argument);

@@ -49,26 +49,38 @@ static const char *pointer(const char *name)
 }
 
 /*
+ * So that a relative path opens only where the directory's descriptor gets through. Out of the way
+ * of what is opened next.
+ */
+static int root_directory(void)
+{
+	int low = (int)syscall(SYS_openat, AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+	int root = fcntl(low, F_DUPFD_CLOEXEC, 1000);
+
+	close(low);
+	return root;
+}
+
+/*
  * The flags are no constants, so a fortified build calls the __open_2 names. A null path is against
  * the declaration, and the point here.
  */
-static __attribute__((no_sanitize("undefined"))) int call(const char *entry, const char *path, int flags, mode_t mode, int with_mode)
+static __attribute__((no_sanitize("undefined"))) int
+call(const char *entry, int root, const char *path, int flags, mode_t mode, int with_mode)
 {
 	if (!strcmp(entry, "open"))
 		return with_mode ? open(path, flags, mode) : open(path, flags);
 	if (!strcmp(entry, "openat"))
-		return with_mode ? openat(AT_FDCWD, path, flags, mode)
-				 : openat(AT_FDCWD, path, flags);
+		return with_mode ? openat(root, path, flags, mode) : openat(root, path, flags);
 	if (!strcmp(entry, "open64"))
 		return with_mode ? open64(path, flags, mode) : open64(path, flags);
 	if (!strcmp(entry, "openat64"))
-		return with_mode ? openat64(AT_FDCWD, path, flags, mode)
-				 : openat64(AT_FDCWD, path, flags);
+		return with_mode ? openat64(root, path, flags, mode) : openat64(root, path, flags);
 #ifdef HAVE_OPENAT2
 	if (!strcmp(entry, "openat2")) {
 		struct open_how_ how = { .flags = (unsigned)flags, .mode = mode };
 
-		return openat2(AT_FDCWD, path, (const struct open_how *)&how, sizeof(how));
+		return openat2(root, path, (const struct open_how *)&how, sizeof(how));
 	}
 #endif
 	fprintf(stderr, "opener: no entry %s in this build\n", entry);
@@ -86,7 +98,7 @@ static int count_open(void)
 
 int main(int argc, char **argv)
 {
-	int flags = O_RDWR | O_CLOEXEC, result, error, cloexec = 0, status = 0;
+	int root, flags = O_RDWR | O_CLOEXEC, result, error, cloexec = 0, status = 0;
 	mode_t mode = 0;
 	struct stat file = { 0 };
 
@@ -96,9 +108,11 @@ int main(int argc, char **argv)
 		flags = (int)strtol(argv[3], NULL, 0);
 	if (argc > 4)
 		mode = (mode_t)strtol(argv[4], NULL, 0);
+	root = root_directory();
 	errno = 4242;
-	result = call(argv[1], pointer(argv[2]), flags, mode, argc > 4);
+	result = call(argv[1], root, pointer(argv[2]), flags, mode, argc > 4);
 	error = errno;
+	close(root);
 	if (result >= 0) {
 		cloexec = fcntl(result, F_GETFD) & FD_CLOEXEC;
 		status = fcntl(result, F_GETFL) & (O_ACCMODE | O_NONBLOCK);

@@ -131,6 +131,60 @@ static void test_mode_passes(void **state)
 	umask(before);
 }
 
+static void relative(const char *build, const char *entry)
+{
+	struct run opener;
+
+	/* The opener's openat calls are relative to /. */
+	run_opener(&opener, build, (const char *[]){ entry, "dev/null", NULL });
+	assert_has(opener.out,
+		   strncmp(entry, "openat", 6) ? "return=-1 errno=2 " : "return=3 errno=4242 ");
+}
+
+static void test_directory_passes(void **state)
+{
+	(void)state;
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	each_entry(relative);
+}
+
+/* What comes after the shim is called by the name that the program called the shim by. */
+static void test_same_name_next(void **state)
+{
+	static const struct {
+		const char *build, *entry, *next;
+	} calls[] = {
+		{ "OPENER", "open", "open\n" },
+		{ "OPENER", "openat", "openat\n" },
+		{ "OPENER", "open64", "open64\n" },
+		{ "OPENER", "openat64", "openat64\n" },
+		{ "OPENER_FORTIFIED", "open", "__open_2\n" },
+		{ "OPENER_FORTIFIED", "openat", "__openat_2\n" },
+		{ "OPENER_BOTH", "open", "__open64_2\n" },
+		{ "OPENER_BOTH", "openat", "__openat64_2\n" },
+	};
+
+	(void)state;
+#ifndef __GLIBC__
+	skip(); /* there are fewer names */
+#endif
+	run_setenv("MOCK_ENTRIES", run_path("entries"));
+	for (size_t i = 0; i < LENGTH(calls); i++) {
+		char entries_called[64];
+		struct run opener;
+		FILE *file;
+
+		run_opener(&opener, calls[i].build,
+			   (const char *[]){ calls[i].entry, "/dev/iommu", NULL });
+		file = fopen(run_path("entries"), "re");
+		assert_non_null(file);
+		assert_non_null(fgets(entries_called, sizeof(entries_called), file));
+		fclose(file);
+		assert_string_equal(entries_called, calls[i].next);
+		remove(run_path("entries"));
+	}
+}
+
 static void bad_pointer(const char *build, const char *entry)
 {
 	static const char *const names[] = { "@null", "@bad", "@unterminated" };
@@ -193,7 +247,7 @@ static void test_other_names(void **state)
 {
 	(void)state;
 	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
-	the_device("iommu"); /* relative */
+	the_device("dev/iommu"); /* relative */
 	the_device("//dev/iommu");
 	the_device("/newroot/dev/iommu");
 	assert_int_equal(symlink("/dev/full", run_path("my-iommu")), 0);
@@ -205,8 +259,11 @@ static void test_literal_name_needs_no_sysfs(void **state)
 	struct run opener;
 
 	(void)state;
-	/* What /dev/iommu opens is asked, whatever it is: here no iommufd at all. */
 	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	run_setenv("MOCK_NO_SYSFS", "1");
+	nothing_of_ours("/newroot/dev/iommu", "0");
+	the_device("/dev/iommu");
+	/* What /dev/iommu opens is asked, whatever it is: here no iommufd at all. */
 	run_setenv("MOCK_SET_ERRNO", "25");
 	run_setenv("MOCK_GET_ERRNO", "25");
 	run_opener(&opener, "OPENER", (const char *[]){ "open", "/dev/iommu", NULL });
@@ -249,11 +306,12 @@ static void test_fortify_still_aborts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_device),       TEST(test_refused),
-		TEST(test_flags_pass),   TEST(test_mode_passes),
-		TEST(test_bad_pointers), TEST(test_other_files),
-		TEST(test_other_names),  TEST(test_literal_name_needs_no_sysfs),
-		TEST(test_failed_open),  TEST(test_fortify_still_aborts),
+		TEST(test_device),           TEST(test_refused),
+		TEST(test_flags_pass),       TEST(test_mode_passes),
+		TEST(test_directory_passes), TEST(test_same_name_next),
+		TEST(test_bad_pointers),     TEST(test_other_files),
+		TEST(test_other_names),      TEST(test_literal_name_needs_no_sysfs),
+		TEST(test_failed_open),      TEST(test_fortify_still_aborts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

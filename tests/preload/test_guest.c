@@ -111,8 +111,8 @@ static void test_seccomp(void **state)
 	struct run guest;
 
 	(void)state;
-	if (SANITIZED)
-		skip(); /* their runtimes make calls of their own */
+	if (SANITIZED || run_emulated())
+		skip(); /* their runtimes make calls of their own; qemu-user has no seccomp */
 	run_setenv("MOCK_LOG", NULL);
 	situation(&guest, "seccomp-kill", "/dev/iommu");
 	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
@@ -156,6 +156,70 @@ static void test_early_constructor(void **state)
 	assert_has_not(guest.err, "source=inherited");
 }
 
+static void test_early_constructor_secure(void **state)
+{
+	struct run guest;
+
+	(void)state;
+	preload_behind("EARLY");
+	run_setenv("MOCK_SECURE", "1");
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	run_setenv("IOMMUFD_RLIMIT_LOG", run_path("log"));
+	situation(&guest, "plain", NULL);
+	assert_int_equal(access(run_path("log"), F_OK), -1);
+}
+
+static void close_stderr(void)
+{
+	close(STDERR_FILENO);
+}
+
+/* A file that the constructor opened is descriptor 2 by the time the shim's own runs. */
+static void test_early_file_as_stderr(void **state)
+{
+	struct run guest;
+	struct stat st;
+
+	(void)state;
+	preload_behind("EARLY");
+	run_setenv("EARLY_FILE", run_path("disk-image"));
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	run(&guest, close_stderr, (const char *[]){ run_tool("GUEST"), "plain", NULL });
+	assert_string_equal(guest.out, "ok\n");
+	assert_int_equal(stat(run_path("disk-image"), &st), 0);
+	assert_int_equal(st.st_size, 0);
+}
+
+static void test_started(void **state)
+{
+	struct run guest;
+
+	(void)state;
+	run_setenv("IOMMUFD_RLIMIT_LOG", "/nowhere/log");
+	run_setenv("IOMMUFD_RLIMIT_LOG_LEVEL", "debug");
+	both_ways(&guest, "started", NULL);
+}
+
+static void break_stderr(void)
+{
+	int ends[2];
+
+	if (pipe(ends) || dup2(ends[1], STDERR_FILENO) < 0)
+		_exit(126);
+	close(ends[0]);
+	close(ends[1]);
+}
+
+static void test_signals(void **state)
+{
+	struct run guest;
+
+	(void)state;
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	run(&guest, break_stderr, (const char *[]){ run_tool("GUEST"), "signals", NULL });
+	assert_string_equal(guest.out, "ok\n");
+}
+
 static void test_preinit(void **state)
 {
 	struct run guest;
@@ -187,12 +251,22 @@ static void test_allocator_that_opens(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_vfork),          TEST(test_at_exit),
-		TEST(test_signal_handler), TEST(test_fork_from_threads),
-		TEST(test_threads),        TEST(test_small_stack),
-		TEST(test_seccomp),        TEST(test_cancel),
-		TEST(test_cancel_state),   TEST(test_early_constructor),
-		TEST(test_preinit),        TEST(test_allocator_that_opens),
+		TEST(test_vfork),
+		TEST(test_at_exit),
+		TEST(test_signal_handler),
+		TEST(test_fork_from_threads),
+		TEST(test_threads),
+		TEST(test_small_stack),
+		TEST(test_seccomp),
+		TEST(test_cancel),
+		TEST(test_cancel_state),
+		TEST(test_early_constructor),
+		TEST(test_early_constructor_secure),
+		TEST(test_early_file_as_stderr),
+		TEST(test_started),
+		TEST(test_signals),
+		TEST(test_preinit),
+		TEST(test_allocator_that_opens),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

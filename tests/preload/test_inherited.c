@@ -25,6 +25,20 @@ static void inherit_path_only(void)
 	close(3);
 }
 
+/* More than one getdents64(2) brings. */
+static void inherit_after_many(void)
+{
+	int null = open("/dev/null", O_RDWR);
+
+	for (int fd = 10; fd < 500; fd++)
+		if (dup2(null, fd) != fd)
+			_exit(126);
+	close(null);
+	if (dup2(open("/dev/full", O_RDWR), 600) != 600)
+		_exit(126);
+	close(3);
+}
+
 static void start(struct run *opener, void (*before_exec)(void))
 {
 	remove(run_path("ioctls"));
@@ -46,6 +60,17 @@ static void test_each_is_set(void **state)
 	assert_has(opener.err, "outcome=applied fd=900 source=inherited requested=process ");
 	assert_int_equal(run_lines(opener.ioctls), 4);
 	assert_has(opener.out, " open=3\n");
+}
+
+static void test_after_many(void **state)
+{
+	struct run opener;
+
+	(void)state;
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	start(&opener, inherit_after_many);
+	assert_int_equal(run_lines(opener.err), 1);
+	assert_has(opener.err, "outcome=applied fd=600 source=inherited ");
 }
 
 static void test_never_closed(void **state)
@@ -94,10 +119,8 @@ static void test_inert(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_each_is_set),
-		TEST(test_never_closed),
-		TEST(test_none),
-		TEST(test_inert),
+		TEST(test_each_is_set), TEST(test_after_many), TEST(test_never_closed),
+		TEST(test_none),        TEST(test_inert),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -113,7 +113,7 @@ static void check(const struct answer *answer, int error, const char *error_name
 		assert_has(opener.err, expected);
 	else
 		assert_has_not(opener.err, " errno=");
-	assert_has(opener.err, " comm=opener");
+	assert_has(opener.err, run_emulated() ? " comm=qemu-" : " comm=opener");
 	if (answer->hint)
 		assert_has(opener.err, " hint=\"");
 	else

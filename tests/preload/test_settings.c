@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -44,6 +45,7 @@ static void bad_value(const char *variable, const char *value, const char *expec
 	opens(&opener);
 	assert_int_equal(run_lines(opener.err), 2);
 	assert_ptr_equal(strstr(opener.err, expected), opener.err);
+	assert_has(opener.err, " hint=\"correct it ");
 	assert_has(opener.err, "\niommufd-rlimit: info: outcome=applied ");
 	run_setenv(variable, NULL);
 }
@@ -141,21 +143,48 @@ static void test_levels(void **state)
 	}
 }
 
+/* The soft one, which is what counts. */
+static void limit_memlock(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_MEMLOCK, &limit))
+		_exit(126);
+	limit.rlim_cur = 65536;
+	if (setrlimit(RLIMIT_MEMLOCK, &limit))
+		_exit(126);
+}
+
+static int has_capability(unsigned number)
+{
+	FILE *file = fopen("/proc/self/status", "re");
+	unsigned long long effective = 0;
+	char line[256];
+
+	assert_non_null(file);
+	while (fgets(line, sizeof(line), file))
+		sscanf(line, "CapEff: %llx", &effective);
+	fclose(file);
+	return effective >> number & 1;
+}
+
 static void test_debug_line_at_load(void **state)
 {
+	char expected[256];
 	struct run opener;
 
 	(void)state;
 	run_setenv("IOMMUFD_RLIMIT_MODE", "query");
 	run_setenv("IOMMUFD_RLIMIT_ON_ERROR", "fail");
 	run_setenv("IOMMUFD_RLIMIT_LOG_LEVEL", "debug");
-	run_opener(&opener, "OPENER", (const char *[]){ "open", "/", "0", NULL });
+	run(&opener, limit_memlock, (const char *[]){ run_tool("OPENER"), "open", "/", "0", NULL });
 	assert_int_equal(run_lines(opener.err), 1);
 	assert_has(opener.err, "iommufd-rlimit: debug: version=");
-	assert_has(opener.err, " mode=query on_error=fail log=stderr helper=none uid=");
-	assert_has(opener.err, " memlock=");
-	assert_has(opener.err, " vmlck_kb=0 cap_sys_resource=");
-	assert_has(opener.err, " cap_ipc_lock=");
+	snprintf(expected, sizeof(expected),
+		 " mode=query on_error=fail log=stderr helper=none uid=%u memlock=65536 vmlck_kb=0 "
+		 "cap_sys_resource=%s cap_ipc_lock=%s pid=",
+		 getuid(), has_capability(24) ? "yes" : "no", has_capability(14) ? "yes" : "no");
+	assert_has(opener.err, expected);
 }
 
 static void test_none(void **state)
@@ -242,6 +271,30 @@ static void test_fifo_full(void **state)
 	close(fifo);
 }
 
+static void limit_file_size(void)
+{
+	const struct rlimit none = { 0, 0 };
+
+	signal(SIGXFSZ, SIG_DFL);
+	if (setrlimit(RLIMIT_FSIZE, &none))
+		_exit(126);
+}
+
+static void test_file_size_limit(void **state)
+{
+	struct run opener;
+
+	(void)state;
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	run_setenv("MOCK_LOG", NULL);
+	run_setenv("MOCK_SET_ERRNO", "1"); /* so that the mock writes no file either */
+	run_setenv("IOMMUFD_RLIMIT_LOG", run_path("log"));
+	run(&opener, limit_file_size,
+	    (const char *[]){ run_tool("OPENER"), "open", "/dev/iommu", NULL });
+	assert_int_equal(opener.status, 0); /* no SIGXFSZ */
+	assert_has(opener.err, " used=stderr errno=EFBIG ");
+}
+
 static void test_syslog(void **state)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -260,6 +313,18 @@ static void test_syslog(void **state)
 	assert_true(recv(daemon, text, sizeof(text) - 1, 0) > 0);
 	assert_has(text, "<30>iommufd-rlimit: info: outcome=applied fd=3 ");
 	assert_int_equal(run_lines(text), 0);
+	for (size_t i = 0; i < 2; i++) {
+		static const char *const errors[] = { "1", "5" };
+		static const char *const lines[] = { "<28>iommufd-rlimit: warning: outcome=denied ",
+						     "<27>iommufd-rlimit: error: outcome=failed " };
+
+		remove(run_path("state"));
+		run_setenv("MOCK_SET_ERRNO", errors[i]);
+		run_setenv("IOMMUFD_RLIMIT_ON_ERROR", "continue");
+		opens(&opener);
+		assert_true(recv(daemon, text, sizeof(text) - 1, 0) > 0);
+		assert_has(text, lines[i]);
+	}
 	close(daemon);
 }
 
@@ -376,6 +441,7 @@ int main(void)
 		TEST(test_file),
 		TEST(test_sinks_that_fail),
 		TEST(test_fifo_full),
+		TEST(test_file_size_limit),
 		TEST(test_syslog),
 		TEST(test_stderr_closed),
 		TEST(test_stderr_full),
