@@ -147,6 +147,24 @@ static void read_file(const char *path, char *to, size_t size)
 	fclose(file);
 }
 
+int run_emulated(void)
+{
+	return getenv("MESON_EXE_WRAPPER") != NULL;
+}
+
+/* The emulator has to be static, so that LD_PRELOAD is for the program and not for itself. */
+static _Noreturn void execute(const char *const arguments[])
+{
+	const char *emulated[16] = { getenv("MESON_EXE_WRAPPER") };
+
+	for (size_t i = 0; i < 14 && arguments[i]; i++)
+		emulated[i + 1] = arguments[i];
+	if (run_emulated())
+		arguments = emulated;
+	execve(arguments[0], (char *const *)arguments, environment);
+	_exit(127);
+}
+
 void run(struct run *run, void (*before_exec)(void), const char *const arguments[])
 {
 	int out[2], err[2];
@@ -167,8 +185,7 @@ void run(struct run *run, void (*before_exec)(void), const char *const arguments
 			close(fd);
 		if (before_exec)
 			before_exec();
-		execve(arguments[0], (char *const *)arguments, environment);
-		_exit(127);
+		execute(arguments);
 	}
 	close(out[1]);
 	close(err[1]);

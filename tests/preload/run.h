@@ -36,6 +36,9 @@ const char *run_path(const char *name);
 /** run_tool - the path of something that meson built, by the name of its environment variable. */
 const char *run_tool(const char *variable);
 
+/** run_emulated - do programs run under qemu-user? It lacks some of what the kernel has. */
+int run_emulated(void);
+
 /**
  * run - run a program to its end
  * @before_exec: called in the child; NULL for nothing
