@@ -15,6 +15,8 @@
  *   MOCK_SECURE     getauxval(AT_SECURE) is 1
  *   MOCK_NO_SYSFS   sysfs is not mounted
  *   MOCK_ENTRIES    file that gets the name of each function that opens the device
+ *   MOCK_CALLS      file that gets the number of each system call that the library makes
+ *   MOCK_FAIL_CALL  which of these fails, counted from 1, with the errno MOCK_FAIL_ERRNO
  */
 #undef _FILE_OFFSET_BITS
 #undef _TIME_BITS
@@ -25,6 +27,7 @@
 #include <fcntl.h>
 #include <linux/ioctl.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -277,6 +280,16 @@ int ioctl(int fd, ioctl_request request, ...)
 	return error ? -1 : 0;
 }
 
+static bool fails(long number)
+{
+	static atomic_int calls;
+	char line[32];
+	int length = snprintf(line, sizeof(line), "%ld\n", number);
+
+	append("MOCK_CALLS", line, (size_t)length);
+	return ++calls == number_from("MOCK_FAIL_CALL");
+}
+
 /* The library talks to the kernel by syscall(2). */
 long syscall(long number, ...)
 {
@@ -289,6 +302,12 @@ long syscall(long number, ...)
 	for (int i = 0; i < 6; i++)
 		a[i] = va_arg(arguments, long);
 	va_end(arguments);
+	if (fails(number)) {
+		if (number == SYS_close) /* which closes even if it fails */
+			real_syscall()(number, a[0]);
+		errno = number_from("MOCK_FAIL_ERRNO");
+		return -1;
+	}
 	to = (const struct sockaddr_un *)a[4];
 	if (number == SYS_sendto && to && !strcmp(to->sun_path, _PATH_LOG) &&
 	    getenv("MOCK_SYSLOG")) {

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Copyright (C) 2026 the iommufd-rlimit-shim developers
+
+/*
+ * Each system call that the library makes fails once with each errno. Whatever that does to the
+ * outcome: the program goes on, in time, with a descriptor or a proper error, none is lost, and
+ * nothing is called applied that is not.
+ */
+
+#include "run.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static const int errors[] = { EPERM,  EINTR,  EBADF,  EAGAIN, ENOMEM,    EACCES,
+			      EFAULT, EINVAL, EMFILE, ENOSYS, ETIMEDOUT, ECONNREFUSED };
+
+static void read_text(const char *name, char text[4096])
+{
+	FILE *file = fopen(run_path(name), "re");
+
+	memset(text, 0, 4096);
+	if (!file)
+		return;
+	assert_true(fread(text, 1, 4095, file) < 4095);
+	fclose(file);
+}
+
+static void set_number(const char *name, long number)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%ld", number);
+	run_setenv(name, text);
+}
+
+static void open_device(struct run *opener)
+{
+	remove(run_path("state"));
+	remove(run_path("log"));
+	run_opener(opener, "OPENER", (const char *[]){ "open", "/dev/iommu", NULL });
+	assert_int_equal(opener->status, 0);
+}
+
+static void check(const struct run *opener)
+{
+	int result, error, opened;
+	char state[4096], log[4096];
+
+	assert_int_equal(sscanf(opener->out,
+				"return=%d errno=%d cloexec=%*d status=%*i mode=%*i open=%d",
+				&result, &error, &opened),
+			 3);
+	assert_int_equal(opened, result >= 0);
+	assert_true(result >= 0 ? error == 4242 : error > 0 && error != 4242);
+	read_text("state", state);
+	read_text("log", log);
+	if (strstr(opener->err, "outcome=applied") || strstr(log, "outcome=applied"))
+		assert_string_equal(state, "1");
+}
+
+static void each_call_fails(const char *sink)
+{
+	char calls[4096];
+	struct run opener;
+	time_t start;
+
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	run_setenv("IOMMUFD_RLIMIT_LOG_LEVEL", "debug");
+	run_setenv("IOMMUFD_RLIMIT_LOG", sink);
+	run_setenv("MOCK_CALLS", run_path("calls"));
+	open_device(&opener);
+	read_text("calls", calls);
+	run_setenv("MOCK_CALLS", NULL);
+	assert_true(run_lines(calls) > 10);
+	for (size_t call = 1; call <= run_lines(calls); call++)
+		for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+			set_number("MOCK_FAIL_CALL", (long)call);
+			set_number("MOCK_FAIL_ERRNO", errors[i]);
+			start = time(NULL);
+			open_device(&opener);
+			assert_true(time(NULL) - start < 10);
+			check(&opener);
+		}
+}
+
+static void test_stderr(void **state)
+{
+	(void)state;
+	each_call_fails("stderr");
+}
+
+static void test_file(void **state)
+{
+	(void)state;
+	each_call_fails(run_path("log"));
+}
+
+static void test_syslog(void **state)
+{
+	(void)state;
+	run_setenv("MOCK_SYSLOG", run_path("no-socket"));
+	each_call_fails("syslog");
+}
+
+static void test_helper_missing(void **state)
+{
+	(void)state;
+	run_setenv("MOCK_SET_ERRNO", "1");
+	run_setenv("IOMMUFD_RLIMIT_HELPER", run_path("no-socket"));
+	each_call_fails("stderr");
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, run_setup, run_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_stderr),
+		TEST(test_file),
+		TEST(test_syslog),
+		TEST(test_helper_missing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
