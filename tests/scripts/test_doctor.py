@@ -284,7 +284,7 @@ class DoctorTest(unittest.TestCase):
         self.expect(self.found("libvirt", managed, said), "ok", "the shim is not needed")
         self.assertEqual(self.found("library", managed), [])
         self.assertEqual(self.found("mode", managed), [])
-        self.expect(self.found("libvirt", self.domain(), said), "ok", "where the domain has <iommufd enabled='yes'/>")
+        self.expect(self.found("libvirt", self.domain(), said), "ok", "where a domain has <iommufd enabled='yes'/>")
         self.assertEqual(self.found("libvirt", self.domain(), "Using library: libvirt 11.3.0\n"), [])
 
     def test_domain_without_iommufd(self):
