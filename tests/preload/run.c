@@ -152,6 +152,11 @@ int run_emulated(void)
 	return getenv("MESON_EXE_WRAPPER") != NULL;
 }
 
+const char *run_comm(void)
+{
+	return run_emulated() ? strrchr(getenv("MESON_EXE_WRAPPER"), '/') + 1 : "opener";
+}
+
 /* The emulator has to be static, so that LD_PRELOAD is for the program and not for itself. */
 static _Noreturn void execute(const char *const arguments[])
 {

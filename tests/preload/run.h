@@ -39,6 +39,9 @@ const char *run_tool(const char *variable);
 /** run_emulated - do programs run under qemu-user? It lacks some of what the kernel has. */
 int run_emulated(void);
 
+/** run_comm - what the kernel calls the opener, or the emulator that runs it. */
+const char *run_comm(void);
+
 /**
  * run - run a program to its end
  * @before_exec: called in the child; NULL for nothing

@@ -52,7 +52,7 @@ static void serve(int listener, int behaviour)
 	int connection = accept(listener, NULL, NULL);
 
 	if (recvmsg(connection, &message, 0) != sizeof(request) || request.mode != 1 ||
-	    strcmp(request.comm, "opener") || message.msg_controllen < CMSG_LEN(sizeof(int)))
+	    strcmp(request.comm, run_comm()) || message.msg_controllen < CMSG_LEN(sizeof(int)))
 		_exit(1);
 	if (behaviour & MODE_SET)
 		set_state("1");

@@ -113,7 +113,8 @@ static void check(const struct answer *answer, int error, const char *error_name
 		assert_has(opener.err, expected);
 	else
 		assert_has_not(opener.err, " errno=");
-	assert_has(opener.err, run_emulated() ? " comm=qemu-" : " comm=opener");
+	snprintf(expected, sizeof(expected), " comm=%s", run_comm());
+	assert_has(opener.err, expected);
 	if (answer->hint)
 		assert_has(opener.err, " hint=\"");
 	else
