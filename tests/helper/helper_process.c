@@ -87,44 +87,80 @@ int helper_teardown(void **state)
 	return rmdir(directory);
 }
 
-static _Noreturn void exec_helper(const char *const *first, const char *const *options)
-{
-	const char *arguments[OPTIONS_MAX] = { getenv("HELPER") };
-	size_t count = 1;
-	int log = open(helper_path("log"), O_WRONLY | O_CREAT | O_APPEND, 0600);
-
-	dup2(log, STDERR_FILENO);
-	close(log);
-	while (first && *first)
-		arguments[count++] = *first++;
-	while (options && *options)
-		arguments[count++] = *options++;
-	setenv("LD_PRELOAD", getenv("MOCK"), 1);
-	setenv("MOCK_DEVICE", helper_path("mock"), 1);
-	/* The mock comes before the runtime; and that traces at exit, which the helper has given
-	 * up. */
-	setenv("ASAN_OPTIONS", "verify_asan_link_order=0:detect_leaks=0", 1);
-	execv(arguments[0], (char *const *)arguments);
-	_exit(127);
-}
-
 static void assert_environment(void)
 {
 	if (!getenv("HELPER") || !getenv("MOCK"))
 		fail_msg("HELPER and MOCK are not set: run this test by meson");
 }
 
+static _Noreturn void exec_helper(const char *const *arguments)
+{
+	const char *all[OPTIONS_MAX] = { getenv("HELPER") };
+
+	for (size_t i = 0; arguments && arguments[i]; i++)
+		all[i + 1] = arguments[i];
+	setenv("LD_PRELOAD", getenv("MOCK"), 1);
+	setenv("MOCK_DEVICE", helper_path("mock"), 1);
+	/* The mock comes before the runtime; and that traces at exit, which the helper has given
+	 * up. */
+	setenv("ASAN_OPTIONS", "verify_asan_link_order=0:detect_leaks=0", 1);
+	execv(all[0], (char *const *)all);
+	_exit(127);
+}
+
+void helper_start_on(int input, const char *const *arguments)
+{
+	assert_environment();
+	helper = fork();
+	if (!helper) {
+		int log = open(helper_path("log"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+
+		dup2(input, STDIN_FILENO);
+		dup2(log, STDOUT_FILENO);
+		dup2(log, STDERR_FILENO);
+		exec_helper(arguments);
+	}
+}
+
+void helper_start(const char *const *arguments)
+{
+	int input = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	helper_start_on(input, arguments);
+	close(input);
+}
+
+void helper_start_closed(const char *const *arguments)
+{
+	assert_environment();
+	helper = fork();
+	if (!helper) {
+		for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+			close(fd);
+		exec_helper(arguments);
+	}
+}
+
 void helper_listen_with(const char *const *options)
 {
 	char path[128];
-	const char *const listening[] = { "--listen", path, NULL };
+	const char *arguments[OPTIONS_MAX] = { "--listen", path };
 
-	assert_environment();
 	strcpy(path, helper_path("sock"));
-	helper = fork();
-	if (!helper)
-		exec_helper(listening, options);
+	for (size_t i = 0; options && options[i]; i++)
+		arguments[i + 2] = options[i];
+	helper_start(arguments);
 	helper_wait_for_log("listening=", 1);
+}
+
+int helper_on_connection(const char *const *options)
+{
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	helper_start_on(pair[0], options);
+	close(pair[0]);
+	return pair[1];
 }
 
 pid_t helper_pid(void)
@@ -132,19 +168,17 @@ pid_t helper_pid(void)
 	return helper;
 }
 
-int helper_on_connection(const char *const *options)
+pid_t helper_release(void)
 {
-	int pair[2];
+	pid_t pid = helper;
 
-	assert_environment();
-	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
-	helper = fork();
-	if (!helper) {
-		dup2(pair[0], STDIN_FILENO);
-		exec_helper(NULL, options);
-	}
-	close(pair[0]);
-	return pair[1];
+	helper = 0;
+	return pid;
+}
+
+void helper_adopt(pid_t pid)
+{
+	helper = pid;
 }
 
 const char *helper_log(void)
@@ -222,10 +256,10 @@ int helper_send(int connection, const void *bytes, size_t size, const int *fds, 
 
 	if (fd_count) {
 		message.msg_control = &control;
-		message.msg_controllen = CMSG_SPACE(fd_count * sizeof(int));
+		message.msg_controllen = (socklen_t)CMSG_SPACE(fd_count * sizeof(int));
 		control.header.cmsg_level = SOL_SOCKET;
 		control.header.cmsg_type = SCM_RIGHTS;
-		control.header.cmsg_len = CMSG_LEN(fd_count * sizeof(int));
+		control.header.cmsg_len = (socklen_t)CMSG_LEN(fd_count * sizeof(int));
 		memcpy(CMSG_DATA(&control.header), fds, fd_count * sizeof(int));
 	}
 	return sendmsg(connection, &message, MSG_NOSIGNAL) < 0 ? errno : 0;

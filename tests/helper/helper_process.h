@@ -28,22 +28,35 @@ int helper_teardown(void **state);
 const char *helper_path(const char *name);
 
 /**
- * helper_listen_with - start a helper with --listen on helper_path("sock"), and wait until it
- * listens
- * @options: more options, NULL last; NULL for none
+ * helper_start - start a helper with these arguments, NULL last, and /dev/null as descriptor 0
  *
- * Ended by helper_teardown(), which fails the test where its end is none that it should have.
+ * Descriptors 1 and 2 go to what helper_log() reads. Ended by helper_teardown(), which fails the
+ * test where its end is none that it should have.
+ */
+void helper_start(const char *const *arguments);
+
+/** helper_start_on - the same with @input as descriptor 0. */
+void helper_start_on(int input, const char *const *arguments);
+
+/** helper_start_closed - the same without descriptors 0, 1 and 2. */
+void helper_start_closed(const char *const *arguments);
+
+/** helper_listen_with - helper_start() with --listen helper_path("sock"), and wait until it does.
  */
 void helper_listen_with(const char *const *options);
 
-/** helper_pid - of the helper that listens. */
+/** helper_pid - of the helper that runs. */
 pid_t helper_pid(void);
+
+/** helper_release, helper_adopt - set a helper aside while another is started; and back. */
+pid_t helper_release(void);
+void helper_adopt(pid_t pid);
 
 /**
  * helper_on_connection - start a helper as systemd does, with one end of a pair as descriptor 0
  * @options: options, NULL last; NULL for none
  *
- * Returns the other end; reaped by helper_teardown().
+ * Returns the other end.
  */
 int helper_on_connection(const char *const *options);
 

@@ -402,27 +402,43 @@ static void would_help(int connection)
 	reply_with(connection, &good, sizeof(good));
 }
 
+/* Asks as @own a helper of user @other. */
+static int ask_as(uid_t own, uid_t other)
+{
+	int error;
+
+	needs_root();
+	chmod(helper_path("."), 0777);
+	start_false_helper(would_help, other);
+	assert_int_equal(seteuid(own), 0);
+	error = ask();
+	assert_int_equal(seteuid(0), 0);
+	return error;
+}
+
 static void gives_nothing_to_a_stranger(void **state)
 {
 	(void)state;
-	needs_root();
-	chmod(helper_path("."), 0777);
-	start_false_helper(would_help, 65534);
-	/* Our own user is no stranger, nor is root. */
-	assert_int_equal(seteuid(65533), 0);
-	assert_int_equal(ask(), EACCES);
-	assert_int_equal(seteuid(0), 0);
+	assert_int_equal(ask_as(65533, 65532), EACCES);
+}
+
+static void trusts_root(void **state)
+{
+	(void)state;
+	assert_int_equal(ask_as(65533, 0), 0);
 }
 
 static void trusts_its_own_user(void **state)
 {
 	(void)state;
-	needs_root();
-	chmod(helper_path("."), 0777);
-	start_false_helper(would_help, 65534);
-	assert_int_equal(seteuid(65534), 0);
-	assert_int_equal(ask(), 0);
-	assert_int_equal(seteuid(0), 0);
+	assert_int_equal(ask_as(65533, 65533), 0);
+}
+
+/* Two users that a user namespace does not map have the same number there. */
+static void does_not_trust_the_number_of_nobody(void **state)
+{
+	(void)state;
+	assert_int_equal(ask_as(65534, 65534), EACCES);
 }
 
 static void is_refused_by_the_permissions_of_the_socket(void **state)
@@ -520,7 +536,9 @@ int main(void)
 		TEST(gives_up_on_a_socket_that_is_full),
 		TEST(says_that_the_path_is_too_long),
 		TEST(gives_nothing_to_a_stranger),
+		TEST(trusts_root),
 		TEST(trusts_its_own_user),
+		TEST(does_not_trust_the_number_of_nobody),
 		TEST(is_refused_by_the_permissions_of_the_socket),
 		TEST(is_not_disturbed_by_signals),
 		TEST(raises_no_signal),
