@@ -32,6 +32,7 @@
 enum {
 	CONNECTIONS_MAX = 256,
 	CONNECTIONS_PER_USER = 64,
+	CONNECTIONS_PER_PROCESS = 4, /* the library makes one at a time */
 	CHILDREN_MAX = 64,
 	CHILDREN_PER_USER = 4,  /* each is done in a fraction of a millisecond */
 	ACCEPTS_AT_A_TIME = 64, /* before those that have said something get their turn */
@@ -191,18 +192,20 @@ static void start(struct server *server, size_t i)
 		server->child_count++;
 }
 
-/* Something is there to be read from a connection, if only its end. */
-static void look_at(struct server *server, size_t i)
+/* Something is there to be read from a connection, if only its end. True where it is gone then. */
+static bool look_at(struct server *server, size_t i)
 {
 	switch (what_waits(server->connections[i].fd)) {
-	case NOTHING:
-		break;
 	case MESSAGE:
 		start(server, i);
-		break;
+		return true;
 	case END:
 		dismiss(server, i);
+		return true;
+	case NOTHING:
+		break;
 	}
+	return false;
 }
 
 static void log_killed(const struct child *child, int number)
@@ -238,18 +241,27 @@ static void reap(struct server *server)
 		}
 }
 
-static void make_room(struct server *server, uid_t uid)
+/* Who comes takes the place of the oldest of its own process or user where those have their share.
+ */
+static void make_room(struct server *server, const struct helper_peer *peer)
 {
-	size_t of_user = 0;
-	size_t oldest = 0;
+	size_t of_user = 0, of_process = 0;
+	size_t oldest_of_user = 0, oldest_of_process = 0;
 
-	for (size_t i = server->connection_count; i-- > 0;)
-		if (server->connections[i].peer.uid == uid) {
-			of_user++;
-			oldest = i;
-		}
-	if (of_user >= CONNECTIONS_PER_USER)
-		dismiss(server, oldest);
+	for (size_t i = server->connection_count; i-- > 0;) {
+		if (server->connections[i].peer.uid != peer->uid)
+			continue;
+		of_user++;
+		oldest_of_user = i;
+		if (!peer->pid || server->connections[i].peer.pid != peer->pid)
+			continue;
+		of_process++;
+		oldest_of_process = i;
+	}
+	if (of_process >= CONNECTIONS_PER_PROCESS)
+		dismiss(server, oldest_of_process);
+	else if (of_user >= CONNECTIONS_PER_USER)
+		dismiss(server, oldest_of_user);
 	else if (server->connection_count == CONNECTIONS_MAX)
 		dismiss(server, 0);
 }
@@ -263,7 +275,7 @@ static void add_connection(struct server *server, int connection)
 		close(connection);
 		return;
 	}
-	make_room(server, peer.uid);
+	make_room(server, &peer);
 	server->connections[server->connection_count++] = (struct connection){
 		.fd = connection,
 		.peer = peer,
@@ -350,17 +362,17 @@ static void take_signals(struct server *server)
 static int work(struct server *server)
 {
 	struct pollfd polls[FIRST_CONNECTION + CONNECTIONS_MAX];
+	const size_t count = server->connection_count;
 	int error = wait_for_work(server, polls);
 
 	if (error)
 		return error == EINTR ? 0 : error;
 	if (polls[SIGNALS].revents)
 		take_signals(server);
-	/* From the newest, so that those before it keep their place. */
-	for (size_t i = server->connection_count; i-- > 0;)
-		if (polls[FIRST_CONNECTION + i].revents &&
-		    may_start(server, server->connections[i].peer.uid))
-			look_at(server, i);
+	for (size_t i = 0, at = 0; i < count; i++)
+		if (!polls[FIRST_CONNECTION + i].revents ||
+		    !may_start(server, server->connections[at].peer.uid) || !look_at(server, at))
+			at++;
 	dismiss_overdue(server);
 	if (polls[LISTENER].revents)
 		error = accept_some(server);

@@ -125,7 +125,7 @@ static void assert_socket(mode_t mode, gid_t group)
 
 static void gives_the_socket_its_mode_and_group(void **state)
 {
-	mode_t mask = umask(0777);
+	mode_t mask = umask(0077);
 
 	(void)state;
 	helper_listen_with((const char *[]){ "--mode", "0621", NULL });
