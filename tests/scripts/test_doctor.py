@@ -185,6 +185,9 @@ class DoctorTest(unittest.TestCase):
 
     def test_library_ignored_for_raised_privileges(self):
         qemu = self.program("qemu", "echo QEMU emulator version 10.0")
+        with mock.patch.object(os, "listxattr", return_value=["security.capability"]):
+            path = "/nonexistent/libiommufd-rlimit.so"
+            self.expect(self.library(path, qemu), "problem", "cannot open", "setcap -r")
         with mock.patch.object(self.doctor, "run", return_value=(0, "")):
             with mock.patch.object(os, "listxattr", return_value=["security.capability"]):
                 self.expect(self.library("libiommufd-rlimit.so", qemu), "problem", "does not say why", "setcap -r")

@@ -124,3 +124,11 @@ doctor_says() { # LEVEL CHECK TEXT
 	grep -qE "^$1 +$2 .*$3" <<<"$doctor_said" || fail "the doctor does not say: $1 $2 $3"
 	ok "doctor: $1 $2 $3"
 }
+
+# broken CHECK TEXT FIX: the doctor finds one problem in domain web1, found by this check, and what to do.
+broken() {
+	doctor 2 --domain web1
+	doctor_says problem "$1" "$2"
+	grep -q "^ *fix: .*$3" <<<"$doctor_said" || fail "the doctor does not say what to do: $3"
+	[ "$(grep -c '^\(problem\|warning\)' <<<"$doctor_said")" = 1 ] || fail "the doctor finds more than is broken"
+}
