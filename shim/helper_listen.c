@@ -5,8 +5,8 @@
  * A request is served in a process of its own, because a descriptor from a hostile client can make
  * ioctl(2) and close(2) hang. This one does nothing that can: it accepts, waits, and starts and
  * reaps children. It holds connections that have said nothing yet, which cost little, and starts
- * children for those that have; both up to a limit for each user, so that no user crowds out
- * another.
+ * children for those that have; both up to a limit for each user and, of what it holds, for each
+ * process, so that none crowds out the others.
  *
  * close(2) of a connection closes also the descriptors that wait in it, and hangs with them. So
  * this process closes none that has a message waiting, unless a child holds it, too, and the end of
