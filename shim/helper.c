@@ -232,13 +232,18 @@ static void log_start(const struct options *options)
 
 static int run_by_itself(const struct options *options)
 {
-	int listener = helper_socket_listen(options->path, options->mode, options->group);
-	int error;
+	int signals = helper_listen_signals();
+	int listener, error;
 
+	if (signals < 0) {
+		helper_log_problem("cannot take signals: %s", strerror(errno));
+		return EXIT_FAILURE;
+	}
+	listener = helper_socket_listen(options->path, options->mode, options->group);
 	if (listener < 0 || !confine())
 		return EXIT_FAILURE;
 	log_start(options);
-	error = helper_listen(listener, &options->access);
+	error = helper_listen(listener, signals, &options->access);
 	if (error)
 		helper_log_problem("cannot go on: %s", strerror(error));
 	return error ? EXIT_FAILURE : EXIT_SUCCESS;

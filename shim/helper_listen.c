@@ -380,8 +380,7 @@ static int work(struct server *server)
 	return error;
 }
 
-/* A descriptor that has them to read. Blocked and at their defaults, they do nothing else. */
-static int take_over_signals(void)
+int helper_listen_signals(void)
 {
 	sigset_t ours;
 
@@ -398,18 +397,17 @@ static int take_over_signals(void)
 	return signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-int helper_listen(int listener, const struct helper_access *access)
+int helper_listen(int listener, int signals, const struct helper_access *access)
 {
 	static const int on = 1;
 	static struct server server;
 	int error = 0;
 
 	server.listener = listener;
+	server.signals = signals;
 	server.access = access;
-	server.signals = take_over_signals();
 	/* Connections inherit SO_PASSCRED; see what_waits(). */
-	if (server.signals < 0 ||
-	    setsockopt(listener, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)
+	if (setsockopt(listener, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)
 		return errno;
 	while (!server.stop && !error)
 		error = work(&server);

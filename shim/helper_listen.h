@@ -7,10 +7,18 @@
 #include "helper_peer.h"
 
 /**
+ * helper_listen_signals - from now on, SIGTERM and SIGINT are for helper_listen() to act on
+ *
+ * Returns a descriptor of the caller's, or -1 and errno.
+ */
+int helper_listen_signals(void);
+
+/**
  * helper_listen - serve until SIGTERM or SIGINT
  * @listener: a listening non-blocking socket; not closed
+ * @signals: of helper_listen_signals(); not closed
  * @access: who may ask
  *
  * Returns 0, or an errno value where it cannot wait or accept any more.
  */
-int helper_listen(int listener, const struct helper_access *access);
+int helper_listen(int listener, int signals, const struct helper_access *access);

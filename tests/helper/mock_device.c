@@ -88,7 +88,13 @@ static int answer(struct option *option)
 	return option->op ? get(option) : set(option);
 }
 
-int ioctl(int fd, unsigned long request, ...)
+#ifdef __GLIBC__
+typedef unsigned long ioctl_request;
+#else
+typedef int ioctl_request;
+#endif
+
+int ioctl(int fd, ioctl_request request, ...)
 {
 	va_list arguments;
 	void *argument;

@@ -199,6 +199,13 @@ static void gives_up_on_a_helper_that_never_receives(void **state)
 	assert_int_equal(ask(), ETIMEDOUT);
 }
 
+/* At the end of its time it may just have tried again. */
+static void assert_turned_away(int error)
+{
+	if (error != ETIMEDOUT)
+		assert_int_equal(error, ECONNRESET);
+}
+
 static void closes(int connection)
 {
 	(void)connection;
@@ -215,7 +222,7 @@ static void tries_again_where_the_connection_is_closed(void **state)
 
 	(void)state;
 	start_false_helper(closes, 0);
-	assert_int_equal(ask(), ECONNRESET);
+	assert_turned_away(ask());
 	assert_in_range(milliseconds() - start, HELPER_CLIENT_TIMEOUT_MS / 2, PATIENCE_MS);
 }
 
@@ -223,7 +230,7 @@ static void tries_again_where_the_request_is_not_answered(void **state)
 {
 	(void)state;
 	start_false_helper(closes_after_the_request, 0);
-	assert_int_equal(ask(), ECONNRESET);
+	assert_turned_away(ask());
 }
 
 static void is_overloaded_at_first(int connection)
@@ -485,7 +492,7 @@ static void raises_no_signal(void **state)
 	signals = 0;
 	sigaction(SIGPIPE, &action, NULL);
 	start_false_helper(closes, 0);
-	assert_int_equal(ask(), ECONNRESET);
+	assert_turned_away(ask());
 	assert_int_equal(signals, 0);
 	signal(SIGPIPE, SIG_DFL);
 }

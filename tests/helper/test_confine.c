@@ -95,6 +95,10 @@ static void is_killed_for_every_other_ioctl(void **state)
 	}
 }
 
+#ifndef SYS_mmap /* 32-bit Arm */
+#define SYS_mmap SYS_mmap2
+#endif
+
 static long number;
 
 static int any_call(void)
@@ -105,7 +109,7 @@ static int any_call(void)
 static void is_refused_what_a_request_does_not_take(void **state)
 {
 	static const long calls[] = {
-		SYS_openat,  SYS_socket, SYS_connect,  SYS_clone,     SYS_execve,    SYS_mmap,
+		SYS_openat,  SYS_socket, SYS_connect,  SYS_clone,     SYS_execve,    SYS_mprotect,
 		SYS_kill,    SYS_ptrace, SYS_unlinkat, SYS_prlimit64, SYS_setresuid, SYS_capset,
 		SYS_accept4, SYS_dup,    SYS_close,    SYS_fcntl,     SYS_sendmsg,   SYS_prctl,
 	};
