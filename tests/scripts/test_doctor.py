@@ -282,7 +282,9 @@ class DoctorTest(unittest.TestCase):
     # --- libvirt
 
     def test_libvirt_that_sets_the_mode_itself(self):
-        managed = self.domain(DOMAIN.replace("<devices>", "<devices><iommufd enabled='yes'/>"), environment={})
+        managed = self.domain("<domain><iommufd enabled='yes'/></domain>", environment={})
+        both = self.domain(DOMAIN.replace("<devices>", "<iommufd enabled='yes'/><devices>"))
+        self.assertFalse(both.libvirt_sets_mode())
         said = "Using library: libvirt 12.8.0\n"
         self.expect(self.found("libvirt", managed, said), "ok", "the shim is not needed")
         self.assertEqual(self.found("library", managed), [])

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright (C) 2026 the iommufd-rlimit-shim developers
+# shellcheck shell=bash source=lib.bash
+#
+# libvirt from 12.2 on opens /dev/iommu and sets the mode itself: the same result without the shim, and with it, no harm.
+. /host/scenarios/libvirt/lib.bash
+
+if ! grep -q 'name="iommufd"' /usr/share/libvirt/schemas/domaincommon.rng; then
+	ok "this libvirt has no iommufd of its own"
+	exit
+fi
+host_reset
+documented libvirt-host
+touch /dev/vfio/vfio # libvirt looks whether it is there, and does not use it
+
+# As the sample, but with <hostdev> in place of the command line.
+own() { # NAME
+	domain "$1" '/<qemu:commandline/,/<\/qemu:commandline/d'
+	address="domain='0' bus='0x${device:5:2}' slot='0x${device:8:2}' function='0'"
+	hostdev="<hostdev mode='subsystem' type='pci' managed='no'><source><address $address/></source></hostdev>"
+	virsh --quiet undefine "$1"
+	sed -i "s,</domain>,<iommufd enabled='yes'/><devices>$hostdev</devices>&," "/run/$1.xml"
+	virsh --quiet define "/run/$1.xml"
+}
+
+own web1
+own web2
+own web3
+iommufd-rlimit-libvirt enable web3
+for name in web1 web2 web3; do
+	domain_runs $name
+	accounted_by_process $name
+done
+shim_is_silent web1
+shim_says web3 'iommufd-rlimit: info:' outcome=already source=inherited requested=process effective=process
+doctor 0 --domain web1
+doctor_says ok libvirt 'the shim is not needed'
+doctor_says ok process 'has mode process'
