@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright (C) 2026 the iommufd-rlimit-shim developers
+# shellcheck shell=bash source=../../guest/lib.sh
+#
+# Eight VMs of one user without any capability, through a helper that runs by itself; then that helper dies and comes
+# back, and a user outside the socket's group is refused.
+. /host/guest/lib.sh
+
+memory=64
+limit=100 # enough for one VM, not for two
+with=(env LD_PRELOAD="$shim" IOMMUFD_RLIMIT_MODE=process)
+
+helper_log=$vms/helper.log
+helper_says() { [[ $(<"$helper_log") == *"$1"* ]]; }
+
+helper_start() {
+	/usr/libexec/iommufd-rlimit-helper --listen /run/iommufd-rlimit/helper.sock --group vm 2>"$helper_log" &
+	helper=$!
+	wait_for helper_says listening= || fail "the helper does not listen: $(<"$helper_log")"
+}
+
+has_no_capability() { # VM
+	local set
+	for set in CapInh CapPrm CapEff CapAmb; do
+		[ "$(status_field "$1" $set)" = 0000000000000000 ] || fail "$1 has capabilities in $set"
+	done
+}
+
+# The median of many.
+opens() { # HOW COMMAND...
+	local microseconds
+	# shellcheck disable=SC2016  # for the other shell
+	microseconds=$("${@:2}" bash -c 'for ((i = 0; i < 51; i++)); do
+		start=${EPOCHREALTIME/./}
+		exec {device}<>/dev/iommu || exit
+		echo $((${EPOCHREALTIME/./} - start))
+		exec {device}>&-
+	done' 2>>"$vms/opens.log" | sort -n | sed -n 26p)
+	[ -n "$microseconds" ] || fail "no open $1"
+	ok "an open takes $microseconds us $1"
+}
+
+mkdir -p /run/iommufd-rlimit
+helper_start
+helper_says uid=65534 || fail "the helper is still root: $(<"$helper_log")"
+helper_says cap_sys_resource=yes || fail "the helper lacks its capability: $(<"$helper_log")"
+
+for i in {1..8}; do
+	vm_start "vm$i"
+done
+for i in {1..8}; do
+	vm_runs "vm$i"
+	shim_says "vm$i" 'iommufd-rlimit: info:' outcome=applied requested=process effective=process via=helper
+	modes_are "vm$i" process
+	accounted_by_process "vm$i"
+	has_no_capability "vm$i"
+	helper_says "outcome=applied requested=process effective=process pid=${pid[vm$i]} uid=1000 gid=1000 comm=qemu-system-x86" ||
+		fail "the helper does not say whom it served: $(<"$helper_log")"
+done
+
+kill -KILL "$helper"
+wait "$helper" || true
+vm_start orphan
+vm_runs orphan
+shim_says orphan 'iommufd-rlimit: warning:' outcome=denied errno=EPERM helper=ECONNREFUSED
+stderr_has orphan 'hint="needs CAP_SYS_RESOURCE or iommufd-rlimit-helper'
+accounted_by_user orphan
+for i in {1..8}; do
+	vm_alive "vm$i" || fail "vm$i died with the helper"
+	accounted_by_process "vm$i"
+done
+
+helper_start
+vm_start later
+vm_runs later
+shim_says later outcome=applied via=helper
+accounted_by_process later
+
+user=2000
+vm_start stranger
+vm_runs stranger
+shim_says stranger outcome=denied errno=EPERM helper=EACCES
+! helper_says uid=2000 || fail "the helper saw a user outside the group"
+
+as_user=(setpriv --reuid=1000 --regid=1000 --clear-groups)
+opens "without the shim" "${as_user[@]}"
+opens "with the capability" "${as_user[@]}" "${sys_resource[@]}" "${with[@]}"
+opens "through the helper" "${as_user[@]}" "${with[@]}"
+kill "$helper"
