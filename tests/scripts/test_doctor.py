@@ -230,7 +230,7 @@ class DoctorTest(unittest.TestCase):
             LOADED.replace("/run/helper.sock", "/dev/null")
             + "iommufd-rlimit: warning: outcome=denied effective=user errno=EPERM helper=EACCES\n"
         )
-        self.expect(found, "problem", "not for him: /dev/null (0666 root:root)", "group")
+        self.expect(found, "problem", "may not ask the helper at /dev/null (0666 root:root)", "group")
 
     def test_misspelt_setting(self):
         found = self.mode(
@@ -274,10 +274,16 @@ class DoctorTest(unittest.TestCase):
         self.expect(self.running({9: "user"}, maps=""), "problem", "runs without the library", "start it again")
 
     def test_descriptor_that_is_no_iommufd(self):
-        (self.root / "proc/7/fd").mkdir(parents=True)
-        (self.root / "proc/7/fd/3").symlink_to("/dev/null")
-        (self.root / "proc/7/fd/4").symlink_to("/nonexistent")
-        self.assertEqual(self.doctor.iommufd_modes(7), {})
+        fds = self.root / f"proc/{os.getpid()}/fd"
+        fds.mkdir(parents=True)
+        (fds / "3").symlink_to("/dev/null")
+        (fds / "4").symlink_to("/nonexistent")
+        self.assertEqual(self.doctor.iommufd_modes(os.getpid()), {})
+
+    def test_line_of_the_log(self):
+        text = 'x\niommufd-rlimit: info: outcome=applied comm="a \\" b" hint="broken off\n'
+        (line,) = self.doctor.shim_lines(text)
+        self.assertEqual((line["outcome"], line["comm"]), ("applied", 'a \\" b'))
 
     # --- libvirt
 
@@ -424,6 +430,12 @@ class DoctorTest(unittest.TestCase):
         done = self.run_script("--domain", "nope")
         self.assertEqual((done.returncode, done.stdout), (2, ""))
         self.assertIn("failed to get domain 'nope'", done.stderr)
+
+    def test_running_domain_takes_root(self):
+        self.write("web.xml", DOMAIN)
+        self.write("web.live.xml", DOMAIN)
+        with mock.patch.dict(os.environ, {"PATH": f"{HERE}:{os.environ['PATH']}", "STUB_DOMAINS": str(self.root)}):
+            self.assertRaisesRegex(self.doctor.Failure, "run this as root", self.doctor.target_domain, "web")
 
     def test_domain_gets_what_the_daemon_hands_on(self):
         self.write("web.xml", DOMAIN.replace("LD_PRELOAD", "UNRELATED"))

@@ -38,7 +38,7 @@ chmod 666 /run/iommufd-rlimit/helper.sock
 broken mode 'no helper listens at' 'restart iommufd-rlimit-helper.socket'
 systemctl start iommufd-rlimit-helper.socket
 chgrp root /run/iommufd-rlimit/helper.sock
-broken mode 'the helper is not for him: /run/iommufd-rlimit/helper.sock .0660 root:root.' group
+broken mode 'may not ask the helper at /run/iommufd-rlimit/helper.sock .0660 root:root.' group
 chgrp kvm /run/iommufd-rlimit/helper.sock
 
 # A mode that is misspelt.
