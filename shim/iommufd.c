@@ -50,7 +50,7 @@ bool iommufd_is(int fd)
 	struct statx file;
 	char name[sizeof(directory) + 2 * DECIMAL_MAX];
 	char target[64]; /* "../../devices/virtual/misc/iommu" */
-	ssize_t length;
+	long length;
 	char *end;
 
 	/* DONT_SYNC: never wait for the server of a network file system. */
@@ -60,8 +60,8 @@ bool iommufd_is(int fd)
 	end = decimal(stpcpy(name, directory), file.stx_rdev_major);
 	*end++ = ':';
 	decimal(end, file.stx_rdev_minor);
-	length = readlink(name, target, sizeof(target));
-	return length >= (ssize_t)strlen(device) && (size_t)length < sizeof(target) &&
+	length = syscall(SYS_readlinkat, AT_FDCWD, name, target, sizeof(target));
+	return length >= (long)strlen(device) && (size_t)length < sizeof(target) &&
 	       !memcmp(target + length - strlen(device), device, strlen(device));
 }
 

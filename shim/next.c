@@ -42,10 +42,12 @@ static int raw_open_2(const char *path, int flags)
 	return raw_openat(AT_FDCWD, path, flags, 0);
 }
 
+#ifdef HAVE_OPENAT2
 static int raw_openat2(int dirfd, const char *path, const struct open_how *how, size_t size)
 {
 	return (int)syscall(SYS_openat2, dirfd, path, how, size);
 }
+#endif
 
 static const struct next raw = {
 	.open = raw_open,
@@ -56,7 +58,9 @@ static const struct next raw = {
 	.open64_2 = raw_open_2,
 	.openat_2 = raw_openat_2,
 	.openat64_2 = raw_openat_2,
+#ifdef HAVE_OPENAT2
 	.openat2 = raw_openat2,
+#endif
 };
 
 /* musl >= 1.2.5 has no open64, and no libc but glibc has __open_2. */

@@ -101,19 +101,23 @@ static void note_entry(const char *path, const char *line)
 	errno = saved_errno;
 }
 
+/* The kernel looks first: a pointer that is none stays its business. */
+static bool is_device(int dirfd, const char *path)
+{
+	int saved_errno = errno;
+	bool readable = real_syscall()(SYS_faccessat, dirfd, path, F_OK) == 0 || errno != EFAULT;
+
+	errno = saved_errno;
+	return readable && is_device_name(path);
+}
+
 static int open_any(int dirfd, const char *path, int flags, mode_t mode)
 {
-	syscall_function *call = real_syscall();
-	int saved_errno = errno;
-
-	/* The kernel looks first: a pointer that is none stays its business. */
-	if (call(SYS_faccessat, dirfd, path, F_OK) == 0 || errno != EFAULT)
-		if (is_device_name(path)) {
-			path = DEVICE;
-			flags &= ~(O_CREAT | O_EXCL);
-		}
-	errno = saved_errno;
-	return (int)call(SYS_openat, dirfd, path, flags, mode);
+	if (is_device(dirfd, path)) {
+		path = DEVICE;
+		flags &= ~(O_CREAT | O_EXCL);
+	}
+	return (int)real_syscall()(SYS_openat, dirfd, path, flags, mode);
 }
 
 #define MODE_ARGUMENT(flags)                                                 \
@@ -176,16 +180,23 @@ int __openat64_2(int dirfd, const char *path, int flags)
 	return open_any(dirfd, path, flags | O_LARGEFILE, 0);
 }
 
-ssize_t readlink(const char *restrict path, char *restrict target, size_t size)
+#ifdef HAVE_OPENAT2
+int openat2(int dirfd, const char *path, const struct open_how *how, size_t size)
+{
+	if (is_device(dirfd, path))
+		path = DEVICE;
+	return (int)real_syscall()(SYS_openat2, dirfd, path, how, size);
+}
+#endif
+
+static long read_device_link(char *target, size_t size)
 {
 	static const char device[] = "../../devices/virtual/misc/iommu";
 
-	if (strcmp(path, DEVICE_LINK) || getenv("MOCK_NO_SYSFS"))
-		return real_syscall()(SYS_readlinkat, AT_FDCWD, path, target, size);
 	if (size > strlen(device))
 		size = strlen(device);
 	memcpy(target, device, size);
-	return (ssize_t)size;
+	return (long)size;
 }
 
 unsigned long getauxval(unsigned long type)
@@ -308,6 +319,9 @@ long syscall(long number, ...)
 		errno = number_from("MOCK_FAIL_ERRNO");
 		return -1;
 	}
+	if (number == SYS_readlinkat && !strcmp((const char *)a[1], DEVICE_LINK) &&
+	    !getenv("MOCK_NO_SYSFS"))
+		return read_device_link((char *)a[2], (size_t)a[3]);
 	to = (const struct sockaddr_un *)a[4];
 	if (number == SYS_sendto && to && !strcmp(to->sun_path, _PATH_LOG) &&
 	    getenv("MOCK_SYSLOG")) {

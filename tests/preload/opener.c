@@ -30,6 +30,14 @@ struct open_how_ {
 int openat2(int dirfd, const char *path, const struct open_how *how, size_t size);
 #endif
 
+#ifndef __GLIBC__
+/* As a program does that was built with musl before 1.2.4: later headers name open() only. */
+#undef open64
+#undef openat64
+int open64(const char *path, int flags, ...);
+int openat64(int dirfd, const char *path, int flags, ...);
+#endif
+
 static const char *pointer(const char *name)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
