@@ -71,9 +71,8 @@ static int only_descriptor(struct msghdr *message)
 	struct cmsghdr *header = CMSG_FIRSTHDR(message);
 	int fd;
 
-	if (message->msg_flags & MSG_CTRUNC || !header || CMSG_NXTHDR(message, header) ||
-	    header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS ||
-	    header->cmsg_len != CMSG_LEN(sizeof(fd)))
+	if (message->msg_flags & MSG_CTRUNC || !header || header->cmsg_level != SOL_SOCKET ||
+	    header->cmsg_type != SCM_RIGHTS || header->cmsg_len != CMSG_LEN(sizeof(fd)))
 		return -1;
 	memcpy(&fd, CMSG_DATA(header), sizeof(fd));
 	return fd;
