@@ -129,3 +129,6 @@ int ioctl(int fd, ioctl_request request, ...)
 		errno = error;
 	return error ? -1 : 0;
 }
+
+/* Its name where time_t became 64 bits wide later: 32-bit Arm. */
+int __ioctl_time64(int fd, ioctl_request request, ...) __attribute__((alias("ioctl")));

@@ -5,6 +5,7 @@
  * remedy. */
 #include "helper_process.h"
 
+#include <alloca.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>

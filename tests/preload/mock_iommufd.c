@@ -301,6 +301,9 @@ static bool fails(long number)
 	return ++calls == number_from("MOCK_FAIL_CALL");
 }
 
+/* The name of ioctl() where time_t became 64 bits wide later: 32-bit Arm. */
+int __ioctl_time64(int fd, ioctl_request request, ...) __attribute__((alias("ioctl")));
+
 /* The library talks to the kernel by syscall(2). */
 long syscall(long number, ...)
 {
