@@ -131,4 +131,4 @@ int ioctl(int fd, ioctl_request request, ...)
 }
 
 /* Its name where time_t became 64 bits wide later: 32-bit Arm. */
-int __ioctl_time64(int fd, ioctl_request request, ...) __attribute__((alias("ioctl")));
+__asm__(".globl __ioctl_time64\n.set __ioctl_time64, ioctl");

@@ -302,7 +302,7 @@ static bool fails(long number)
 }
 
 /* The name of ioctl() where time_t became 64 bits wide later: 32-bit Arm. */
-int __ioctl_time64(int fd, ioctl_request request, ...) __attribute__((alias("ioctl")));
+__asm__(".globl __ioctl_time64\n.set __ioctl_time64, ioctl");
 
 /* The library talks to the kernel by syscall(2). */
 long syscall(long number, ...)
