@@ -16,6 +16,13 @@
 static const char *const builds[] = { "OPENER", "OPENER_LARGE", "OPENER_FORTIFIED", "OPENER_BOTH" };
 static const char *const entries[] = { "open", "openat", "open64", "openat64", "openat2" };
 
+/* clang has no __builtin_va_arg_pack(), which glibc fortifies open() with. */
+#if defined(__GLIBC__) && !defined(__clang__)
+#define FORTIFIED 1
+#else
+#define FORTIFIED 0
+#endif
+
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 
 /* Calls @check for each build and entry, but for openat2 where libc has none. */
@@ -165,9 +172,8 @@ static void test_same_name_next(void **state)
 	};
 
 	(void)state;
-#ifndef __GLIBC__
-	skip(); /* there are fewer names */
-#endif
+	if (!FORTIFIED)
+		skip(); /* there are fewer names */
 	run_setenv("MOCK_ENTRIES", run_path("entries"));
 	for (size_t i = 0; i < LENGTH(calls); i++) {
 		char entries_called[64];
@@ -293,12 +299,12 @@ static void test_fortify_still_aborts(void **state)
 	number(flags, O_RDWR | O_CREAT); /* and no mode: glibc ends the program */
 	run_opener(&opener, "OPENER_FORTIFIED",
 		   (const char *[]){ "open", "/nowhere/x", flags, NULL });
-#ifdef __GLIBC__
-	assert_true(WIFSIGNALED(opener.status));
-	assert_has(opener.err, "invalid open call");
-#else
-	assert_has(opener.out, "return=-1 errno=2 ");
-#endif
+	if (FORTIFIED) {
+		assert_true(WIFSIGNALED(opener.status));
+		assert_has(opener.err, "invalid open call");
+	} else {
+		assert_has(opener.out, "return=-1 errno=2 ");
+	}
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, run_setup, run_teardown)
