@@ -24,6 +24,7 @@ struct mock_device *mock;
 
 static char directory[64];
 static pid_t helper;
+static bool listens;
 
 const char *helper_path(const char *name)
 {
@@ -74,7 +75,9 @@ int helper_teardown(void **state)
 	if (helper) {
 		int status;
 
-		kill(helper, SIGTERM);
+		/* One that serves a connection is about to end by itself. */
+		if (listens)
+			kill(helper, SIGTERM);
 		status = helper_status();
 		if (!WIFEXITED(status) || WEXITSTATUS(status))
 			fail_msg("the helper ended with status %#x; it said:\n%s", status,
@@ -111,6 +114,7 @@ static _Noreturn void exec_helper(const char *const *arguments)
 void helper_start_on(int input, const char *const *arguments)
 {
 	assert_environment();
+	listens = false;
 	helper = fork();
 	if (!helper) {
 		int log = open(helper_path("log"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
@@ -127,12 +131,14 @@ void helper_start(const char *const *arguments)
 	int input = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	helper_start_on(input, arguments);
+	listens = true;
 	close(input);
 }
 
 void helper_start_closed(const char *const *arguments)
 {
 	assert_environment();
+	listens = true;
 	helper = fork();
 	if (!helper) {
 		for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)

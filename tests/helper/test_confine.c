@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <poll.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -148,6 +149,26 @@ static void assert_field(const char *field, const char *expected)
 		fail_msg("%s of the helper is \"%s\", not \"%s\"", field, value, expected);
 }
 
+static void serves_under_the_filter(void **state)
+{
+	struct helper_request hanging = helper_good_request();
+	int connection = helper_on_connection(NULL);
+	int full = helper_open_device();
+
+	(void)state;
+	need_filter();
+	mock->hang = 1;
+	hanging.mode = RLIMIT_MODE_USER;
+	assert_int_equal(helper_send(connection, &hanging, sizeof(hanging), &full, 1), 0);
+	while (!mock->sets)
+		poll(NULL, 0, 1);
+	assert_field("Seccomp", "2");
+	kill(helper_pid(), SIGKILL);
+	helper_status();
+	close(full);
+	close(connection);
+}
+
 static void keeps_but_one_capability(void **state)
 {
 	char had[256], expected[32];
@@ -209,6 +230,7 @@ int main(void)
 		TEST(lets_set_and_get_through),
 		TEST(is_killed_for_every_other_ioctl),
 		TEST(is_refused_what_a_request_does_not_take),
+		TEST(serves_under_the_filter),
 		TEST(keeps_but_one_capability),
 		TEST(is_nobody_when_started_by_root),
 		TEST(stays_who_it_is_when_started_by_a_user),

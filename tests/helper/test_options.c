@@ -250,6 +250,13 @@ static void survives_closed_standard_descriptors(void **state)
 		connection = helper_try_connect();
 	helper_send_good(connection, device);
 	assert_int_equal(helper_receive(connection, &reply), 0);
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		char link[32], target[32] = "";
+
+		snprintf(link, sizeof(link), "/proc/%d/fd/%d", helper_pid(), fd);
+		assert_int_equal(readlink(link, target, sizeof(target)), strlen("/dev/null"));
+		assert_memory_equal(target, "/dev/null", strlen("/dev/null"));
+	}
 	close(connection);
 	close(device);
 }
