@@ -35,3 +35,6 @@ broken kernel 'shows no iommufd' 'modprobe iommufd'
 umount /sys/class/misc
 
 doctor 0 --domain web1
+documented debug 2>&1 | tee "$vms/debug"
+grep -q outcome=queried "$vms/debug" || fail "'query' does not say which mode there is"
+grep -q 'outcome=applied .* effective=process' "$vms/debug" || fail "a shell cannot set the mode"
