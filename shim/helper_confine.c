@@ -153,6 +153,7 @@ int helper_confine_system_calls(void)
 		LOAD(offsetof(struct seccomp_data, nr)),
 		ALLOW_WITH(SYS_ioctl, IOMMU_OPTION, SECCOMP_RET_KILL_PROCESS),
 		ALLOW_WITH(SYS_fcntl, F_GETFL, SECCOMP_RET_ERRNO | EPERM),
+		/* By syscall(2): some machines have libc make others of these. */
 		ALLOW(SYS_getsockopt),
 		ALLOW(SYS_recvmsg),
 		ALLOW(SYS_sendto),

@@ -5,6 +5,8 @@
 
 #include <errno.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #define GROUPS_MAX 65536 /* NGROUPS_MAX of the kernel */
 
@@ -13,7 +15,7 @@ int helper_peer_get(int connection, struct helper_peer *peer)
 	struct ucred credentials;
 	socklen_t size = sizeof(credentials);
 
-	if (getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0)
+	if (syscall(SYS_getsockopt, connection, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0)
 		return errno;
 	*peer = (struct helper_peer){ credentials.pid, credentials.uid, credentials.gid };
 	return 0;
@@ -32,7 +34,7 @@ static bool is_supplementary_group_allowed(int connection, const struct helper_a
 	static gid_t groups[GROUPS_MAX];
 	socklen_t size = sizeof(groups);
 
-	if (getsockopt(connection, SOL_SOCKET, SO_PEERGROUPS, groups, &size) < 0)
+	if (syscall(SYS_getsockopt, connection, SOL_SOCKET, SO_PEERGROUPS, groups, &size) < 0)
 		return false;
 	for (size_t i = 0; i < size / sizeof(groups[0]); i++)
 		if (is_group_allowed(groups[i], access))

@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -96,7 +97,7 @@ static enum refusal receive_request(int connection, struct exchange *exchange, i
 
 	if (!wait_for_message(connection))
 		return REFUSAL_SILENCE;
-	length = recvmsg(connection, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	length = syscall(SYS_recvmsg, connection, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	if (length < 0)
 		return REFUSAL_NO_REQUEST;
 	switch (helper_request_decode(bytes, (size_t)length, &exchange->request)) {
@@ -145,7 +146,8 @@ static void answer(int connection, const struct exchange *exchange)
 	};
 
 	/* A client that has gone, or reads nothing, has itself to blame. */
-	send(connection, &reply, sizeof(reply), MSG_DONTWAIT | MSG_NOSIGNAL);
+	syscall(SYS_sendto, connection, &reply, sizeof(reply), MSG_DONTWAIT | MSG_NOSIGNAL, NULL,
+		0);
 }
 
 static const char *mode_name(uint64_t mode)
