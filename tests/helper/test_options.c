@@ -57,7 +57,7 @@ static void names_wrong_use(void **state)
 		const char *arguments[6];
 		const char *said;
 	} cases[] = {
-		{ { "--lisen", "/x" }, "--lisen" },
+		{ { "--lisen", "/x" }, "lisen" },
 		{ { "--listen" }, "requires an argument" },
 		{ { "surplus" }, "\"surplus\" is no option; see --help" },
 		{ { "--mode", "0660" }, "--mode only goes with --listen" },

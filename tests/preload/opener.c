@@ -31,11 +31,11 @@ int openat2(int dirfd, const char *path, const struct open_how *how, size_t size
 #endif
 
 #ifndef __GLIBC__
-/* As a program does that was built with musl before 1.2.4: later headers name open() only. */
+/* As a program built with musl before 1.2.4 does. Later there is nothing to link with. */
 #undef open64
 #undef openat64
-int open64(const char *path, int flags, ...);
-int openat64(int dirfd, const char *path, int flags, ...);
+__attribute__((weak)) int open64(const char *path, int flags, ...);
+__attribute__((weak)) int openat64(int dirfd, const char *path, int flags, ...);
 #endif
 
 static const char *pointer(const char *name)
