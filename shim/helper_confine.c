@@ -3,13 +3,14 @@
 
 #include "helper_confine.h"
 
+#include "iommufd.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/audit.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
-#include <linux/ioctl.h>
 #include <linux/seccomp.h>
 #include <pwd.h>
 #include <stddef.h>
@@ -19,8 +20,6 @@
 #include <unistd.h>
 
 #define NOBODY 65534 /* the kernel's overflow user and group */
-
-#define IOMMU_OPTION _IO(';', 0x87) /* of <linux/iommufd.h>; all that iommufd.c ever issues */
 
 #if defined(__x86_64__)
 #define FILTER_ARCH AUDIT_ARCH_X86_64

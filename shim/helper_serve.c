@@ -150,18 +150,6 @@ static void answer(int connection, const struct exchange *exchange)
 		0);
 }
 
-static const char *mode_name(uint64_t mode)
-{
-	switch (mode) {
-	case RLIMIT_MODE_USER:
-		return "user";
-	case RLIMIT_MODE_PROCESS:
-		return "process";
-	default:
-		return "unknown";
-	}
-}
-
 static const char *outcome_of(const struct exchange *exchange)
 {
 	if (exchange->refusal)
@@ -193,9 +181,9 @@ static void log_exchange(const struct exchange *exchange)
 	logfmt_begin(&line, HELPER_NAME, good ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING);
 	logfmt_text(&line, "outcome", outcome_of(exchange));
 	if (exchange->understood)
-		logfmt_text(&line, "requested", mode_name(exchange->request.mode));
+		logfmt_text(&line, "requested", rlimit_mode_name(exchange->request.mode));
 	if (!exchange->refusal)
-		logfmt_text(&line, "effective", mode_name(exchange->effective));
+		logfmt_text(&line, "effective", rlimit_mode_name(exchange->effective));
 	if (!good)
 		logfmt_errno(&line, "errno", answer_of(exchange));
 	logfmt_number(&line, "pid", exchange->peer.pid);

@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/ioctl.h>
 #include <linux/stat.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
@@ -15,10 +14,6 @@
 #include <unistd.h>
 
 /* Our own lines of <linux/iommufd.h>: Debian 12 has no such header. */
-#define IOMMUFD_TYPE       ';'
-#define IOMMUFD_CMD_OPTION 0x87
-#define IOMMU_OPTION       _IO(IOMMUFD_TYPE, IOMMUFD_CMD_OPTION)
-
 enum { IOMMU_OPTION_RLIMIT_MODE = 0 };
 enum { IOMMU_OPTION_OP_SET = 0, IOMMU_OPTION_OP_GET = 1 };
 
@@ -35,6 +30,18 @@ _Static_assert(sizeof(struct iommu_option) == 24, "uapi size");
 _Static_assert(offsetof(struct iommu_option, op) == 8, "uapi offset");
 _Static_assert(offsetof(struct iommu_option, object_id) == 12, "uapi offset");
 _Static_assert(offsetof(struct iommu_option, val64) == 16, "uapi offset");
+
+const char *rlimit_mode_name(uint64_t mode)
+{
+	switch (mode) {
+	case RLIMIT_MODE_USER:
+		return "user";
+	case RLIMIT_MODE_PROCESS:
+		return "process";
+	default:
+		return "unknown";
+	}
+}
 
 bool iommufd_is_path_only(int fd)
 {

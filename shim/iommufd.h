@@ -7,17 +7,23 @@
  */
 #pragma once
 
+#include <linux/ioctl.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
 #define IOMMUFD_PATH "/dev/iommu"
 
+#define IOMMU_OPTION _IO(';', 0x87) /* the one request that this project issues */
+
 /* Which locked_vm the kernel charges for pinned memory: val64 of IOMMU_OPTION_RLIMIT_MODE. */
 enum rlimit_mode {
 	RLIMIT_MODE_USER = 0,    /* user->locked_vm, the sum over all processes of the user */
 	RLIMIT_MODE_PROCESS = 1, /* mm->locked_vm, VmLck in proc_pid_status(5) */
 };
+
+/** rlimit_mode_name - "user", "process", or "unknown" for any other number. */
+const char *rlimit_mode_name(uint64_t mode);
 
 /**
  * iommufd_name_matches - can a file of this name be the iommufd device?

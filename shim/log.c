@@ -29,18 +29,6 @@ static const struct {
 			     "IOMMUFD_RLIMIT_ON_ERROR=continue lets the program go on without" },
 };
 
-static const char *mode_name(uint64_t mode)
-{
-	switch (mode) {
-	case RLIMIT_MODE_USER:
-		return "user";
-	case RLIMIT_MODE_PROCESS:
-		return "process";
-	default:
-		return "unknown";
-	}
-}
-
 static void begin(struct logfmt *line, enum log_level level)
 {
 	logfmt_begin(line, "iommufd-rlimit", level);
@@ -123,7 +111,7 @@ void log_outcome(const struct config *config, const struct outcome_report *repor
 	logfmt_text(&line, "source", sources[report->source]);
 	logfmt_text(&line, "requested", mode_bad ? "unknown" : config_value(config, CONFIG_MODE));
 	logfmt_text(&line, "effective",
-		    report->effective_known ? mode_name(report->effective) : "unknown");
+		    report->effective_known ? rlimit_mode_name(report->effective) : "unknown");
 	if (report->outcome == OUTCOME_APPLIED)
 		logfmt_text(&line, "via", report->helper_asked ? "helper" : "ioctl");
 	if (report->error)
