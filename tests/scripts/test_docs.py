@@ -32,6 +32,15 @@ class DocsTest(unittest.TestCase):
             for name, section in re.findall(r"^\.Xr (\S*iommufd-rlimit\S*) (\d)", page.read_text(), re.M):
                 self.assertIn(f"{name}.{section}", ours, page.name)
 
+    def test_commands_of_the_readme_are_those_that_are_run(self):
+        """The scenarios in tests/vm run what follows a mark in the page; the README shows the same."""
+        page = (TOP / "docs/iommufd-rlimit.7").read_text()
+        readme = (TOP / "README.md").read_text().splitlines()
+        blocks = re.findall(r'^\.\\" test: libvirt-\w+\n(.*?)^\.Ed', page, re.M | re.S)
+        self.assertEqual(len(blocks), 3)
+        for command in re.findall(r"^# (.*)$", "".join(blocks), re.M):
+            self.assertIn(f"    {command}", readme)
+
     def test_every_setting(self):
         source = (TOP / "shim/config.c").read_text()
         table = source[source.index("variables[CONFIG_VARIABLES]") : source.index("};\n")]
