@@ -10,7 +10,8 @@
  *
  * close(2) of a connection closes also the descriptors that wait in it, and hangs with them. So
  * this process closes none that has a message waiting, unless a child holds it, too, and the end of
- * that child, which waits for nothing, comes later.
+ * that child comes later. That end ignores SO_LINGER; a file system that blocks it keeps the child,
+ * and so one of its user's places, but nobody else's.
  */
 #include "helper_listen.h"
 
@@ -34,7 +35,7 @@ enum {
 	CONNECTIONS_PER_USER = 64,
 	CONNECTIONS_PER_PROCESS = 4, /* the library makes one at a time */
 	CHILDREN_MAX = 64,
-	CHILDREN_PER_USER = 4,  /* each is done in a fraction of a millisecond */
+	CHILDREN_PER_USER = 16, /* and one for each process */
 	ACCEPTS_AT_A_TIME = 64, /* before those that have said something get their turn */
 	TURNED_AWAY_AT_A_TIME = 64,
 };
@@ -67,145 +68,6 @@ static int64_t now_ms(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-/*
- * In a new child: waits until the parent has closed what it gave away. Other connections stay open
- * here until the end, for closing them might take long.
- */
-static void become_child(const struct server *server)
-{
-	sigset_t go, none;
-	int number;
-
-	helper_serve_deadline();
-	sigemptyset(&go);
-	sigaddset(&go, SIGUSR1);
-	sigwait(&go, &number);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	close(server->listener);
-}
-
-static pid_t start_child(const struct server *server, int connection)
-{
-	static const int off = 0;
-	pid_t pid = fork();
-
-	if (!pid) {
-		become_child(server);
-		setsockopt(connection, SOL_SOCKET, SO_PASSCRED, &off, sizeof(off));
-		helper_serve(connection, server->access);
-		_exit(0);
-	}
-	close(connection);
-	if (pid > 0)
-		kill(pid, SIGUSR1);
-	return pid;
-}
-
-static void turn_away_unwanted(struct server *server)
-{
-	pid_t pid;
-
-	if (!server->unwanted_count)
-		return;
-	pid = fork();
-	if (!pid) {
-		become_child(server);
-		helper_turn_away(server->unwanted, server->unwanted_count);
-		_exit(0);
-	}
-	while (server->unwanted_count)
-		close(server->unwanted[--server->unwanted_count]);
-	if (pid > 0)
-		kill(pid, SIGUSR1);
-}
-
-enum waiting { NOTHING, MESSAGE, END };
-
-/* The connections have SO_PASSCRED, so there is something to truncate in an empty message, too. */
-static enum waiting what_waits(int connection)
-{
-	char byte;
-	struct iovec data = { &byte, sizeof(byte) };
-	struct msghdr message = { .msg_iov = &data, .msg_iovlen = 1 };
-
-	if (recvmsg(connection, &message, MSG_PEEK | MSG_DONTWAIT) < 0)
-		return errno == EAGAIN ? NOTHING : MESSAGE;
-	return message.msg_flags & MSG_CTRUNC ? MESSAGE : END;
-}
-
-static void forget(struct server *server, size_t i)
-{
-	server->connection_count--;
-	memmove(&server->connections[i], &server->connections[i + 1],
-		(server->connection_count - i) * sizeof(server->connections[0]));
-}
-
-static void dismiss(struct server *server, size_t i)
-{
-	int connection = server->connections[i].fd;
-	enum waiting waiting = what_waits(connection);
-
-	forget(server, i);
-	if (waiting == NOTHING) {
-		shutdown(connection, SHUT_RD); /* nor will there be anything now */
-		waiting = what_waits(connection);
-	}
-	if (waiting != MESSAGE) {
-		close(connection);
-		return;
-	}
-	server->unwanted[server->unwanted_count++] = connection;
-	if (server->unwanted_count == TURNED_AWAY_AT_A_TIME)
-		turn_away_unwanted(server);
-}
-
-/* The connections are in the order of their deadlines. */
-static void dismiss_overdue(struct server *server)
-{
-	int64_t now = now_ms();
-
-	while (server->connection_count && server->connections[0].deadline <= now)
-		dismiss(server, 0);
-}
-
-static bool may_start(const struct server *server, uid_t uid)
-{
-	size_t of_user = 0;
-
-	for (size_t i = 0; i < server->child_count; i++)
-		of_user += server->children[i].peer.uid == uid;
-	return server->child_count < CHILDREN_MAX && of_user < CHILDREN_PER_USER;
-}
-
-static void start(struct server *server, size_t i)
-{
-	struct child *child = &server->children[server->child_count];
-	int connection = server->connections[i].fd;
-
-	child->peer = server->connections[i].peer;
-	forget(server, i);
-	child->pid = start_child(server, connection);
-	if (child->pid > 0)
-		server->child_count++;
-}
-
-/* Something is there to be read from a connection, if only its end. True where it is gone then. */
-static bool look_at(struct server *server, size_t i)
-{
-	switch (what_waits(server->connections[i].fd)) {
-	case MESSAGE:
-		start(server, i);
-		return true;
-	case END:
-		dismiss(server, i);
-		return true;
-	case NOTHING:
-		break;
-	}
-	return false;
 }
 
 static void log_killed(const struct child *child, int number)
@@ -241,8 +103,177 @@ static void reap(struct server *server)
 		}
 }
 
-/* Who comes takes the place of the oldest of its own process or user where those have their share.
+static void take_signals(struct server *server)
+{
+	struct signalfd_siginfo info;
+
+	while (read(server->signals, &info, sizeof(info)) == sizeof(info))
+		if (info.ssi_signo != SIGCHLD)
+			server->stop = true;
+	reap(server);
+}
+
+/* Without a process nothing can be done for anybody, so this waits for one; -1 only at the end. */
+static pid_t fork_or_wait(struct server *server)
+{
+	pid_t pid;
+
+	while ((pid = fork()) < 0 && !server->stop) {
+		poll(NULL, 0, 10);
+		take_signals(server);
+	}
+	return pid;
+}
+
+/*
+ * In a new child: waits until the parent has closed what it gave away. Other connections stay open
+ * here until the end, for closing them might take long.
  */
+static void become_child(const struct server *server)
+{
+	sigset_t go, none;
+	int number;
+
+	helper_serve_deadline();
+	sigemptyset(&go);
+	sigaddset(&go, SIGUSR1);
+	sigwait(&go, &number);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	close(server->listener);
+}
+
+static pid_t start_child(struct server *server, int connection)
+{
+	static const int off = 0;
+	pid_t pid = fork_or_wait(server);
+
+	if (!pid) {
+		become_child(server);
+		setsockopt(connection, SOL_SOCKET, SO_PASSCRED, &off, sizeof(off));
+		helper_serve(connection, server->access);
+		_exit(0);
+	}
+	if (pid > 0) {
+		close(connection);
+		kill(pid, SIGUSR1);
+	}
+	return pid;
+}
+
+static void turn_away_unwanted(struct server *server)
+{
+	pid_t pid;
+
+	if (!server->unwanted_count)
+		return;
+	pid = fork_or_wait(server);
+	if (!pid) {
+		become_child(server);
+		helper_turn_away(server->unwanted, server->unwanted_count);
+		_exit(0);
+	}
+	while (server->unwanted_count--)
+		if (pid > 0)
+			close(server->unwanted[server->unwanted_count]);
+	server->unwanted_count = 0;
+	if (pid > 0)
+		kill(pid, SIGUSR1);
+}
+
+enum waiting { NOTHING, MESSAGE, END };
+
+/* The connections have the listener's SO_PASSCRED, so there is something to truncate in an empty
+ * message, too. */
+static enum waiting what_waits(int connection)
+{
+	char byte;
+	struct iovec data = { &byte, sizeof(byte) };
+	struct msghdr message = { .msg_iov = &data, .msg_iovlen = 1 };
+
+	if (recvmsg(connection, &message, MSG_PEEK | MSG_DONTWAIT) < 0)
+		return errno == EAGAIN ? NOTHING : MESSAGE;
+	return message.msg_flags & MSG_CTRUNC ? MESSAGE : END;
+}
+
+static void forget(struct server *server, size_t i)
+{
+	server->connection_count--;
+	memmove(&server->connections[i], &server->connections[i + 1],
+		(server->connection_count - i) * sizeof(server->connections[0]));
+}
+
+static void dismiss(struct server *server, size_t i)
+{
+	int connection = server->connections[i].fd;
+	enum waiting waiting = what_waits(connection);
+
+	forget(server, i);
+	if (waiting == NOTHING) {
+		shutdown(connection, SHUT_RD); /* nor will there be anything now */
+		waiting = what_waits(connection);
+	}
+	if (waiting != MESSAGE) {
+		close(connection);
+		return;
+	}
+	server->unwanted[server->unwanted_count++] = connection;
+	if (server->unwanted_count == TURNED_AWAY_AT_A_TIME)
+		turn_away_unwanted(server); /* leaves room, but at the end */
+}
+
+/* The connections are in the order of their deadlines. */
+static void dismiss_overdue(struct server *server)
+{
+	int64_t now = now_ms();
+
+	while (server->connection_count && server->connections[0].deadline <= now)
+		dismiss(server, 0);
+}
+
+/* The library asks for one thing at a time, so what hangs a child is no other process's loss. */
+static bool may_start(const struct server *server, const struct helper_peer *peer)
+{
+	size_t of_user = 0;
+
+	for (size_t i = 0; i < server->child_count; i++) {
+		const struct helper_peer *served = &server->children[i].peer;
+
+		if (peer->pid && served->pid == peer->pid) /* 0: of another PID namespace */
+			return false;
+		of_user += served->uid == peer->uid;
+	}
+	return server->child_count < CHILDREN_MAX && of_user < CHILDREN_PER_USER;
+}
+
+static void start(struct server *server, size_t i)
+{
+	const struct connection connection = server->connections[i];
+	pid_t pid;
+
+	forget(server, i);
+	pid = start_child(server, connection.fd);
+	if (pid > 0)
+		server->children[server->child_count++] = (struct child){ pid, connection.peer };
+}
+
+/* Something is there to be read from a connection, if only its end. True where it is gone then. */
+static bool look_at(struct server *server, size_t i)
+{
+	switch (what_waits(server->connections[i].fd)) {
+	case MESSAGE:
+		start(server, i);
+		return true;
+	case END:
+		dismiss(server, i);
+		return true;
+	case NOTHING:
+		break;
+	}
+	return false;
+}
+
+/* Who comes takes the place of the oldest of its own process or user that has its share. */
 static void make_room(struct server *server, const struct helper_peer *peer)
 {
 	size_t of_user = 0, of_process = 0;
@@ -337,7 +368,7 @@ static int wait_for_work(const struct server *server, struct pollfd *polls)
 
 		/* A negative descriptor is not looked at. */
 		polls[FIRST_CONNECTION + i] = (struct pollfd){
-			.fd = may_start(server, connection->peer.uid) ? connection->fd : -1,
+			.fd = may_start(server, &connection->peer) ? connection->fd : -1,
 			.events = POLLIN,
 		};
 	}
@@ -347,16 +378,6 @@ static int wait_for_work(const struct server *server, struct pollfd *polls)
 		timeout = left > 0 ? (int)left : 0;
 	}
 	return poll(polls, FIRST_CONNECTION + count, timeout) < 0 ? errno : 0;
-}
-
-static void take_signals(struct server *server)
-{
-	struct signalfd_siginfo info;
-
-	while (read(server->signals, &info, sizeof(info)) == sizeof(info))
-		if (info.ssi_signo != SIGCHLD)
-			server->stop = true;
-	reap(server);
 }
 
 static int work(struct server *server)
@@ -371,7 +392,7 @@ static int work(struct server *server)
 		take_signals(server);
 	for (size_t i = 0, at = 0; i < count; i++)
 		if (!polls[FIRST_CONNECTION + i].revents ||
-		    !may_start(server, server->connections[at].peer.uid) || !look_at(server, at))
+		    !may_start(server, &server->connections[at].peer) || !look_at(server, at))
 			at++;
 	dismiss_overdue(server);
 	if (polls[LISTENER].revents)
@@ -399,16 +420,12 @@ int helper_listen_signals(void)
 
 int helper_listen(int listener, int signals, const struct helper_access *access)
 {
-	static const int on = 1;
 	static struct server server;
 	int error = 0;
 
 	server.listener = listener;
 	server.signals = signals;
 	server.access = access;
-	/* Connections inherit SO_PASSCRED; see what_waits(). */
-	if (setsockopt(listener, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)
-		return errno;
 	while (!server.stop && !error)
 		error = work(&server);
 	return error;

@@ -64,6 +64,7 @@ static bool clear_path(const struct sockaddr_un *address)
 
 static bool bind_and_listen(int fd, const struct sockaddr_un *address, mode_t mode, gid_t group)
 {
+	static const int on = 1;
 	const char *path = address->sun_path;
 	mode_t mask = umask(~mode & 0777);
 	int result = bind(fd, (const struct sockaddr *)address, sizeof(*address));
@@ -83,7 +84,12 @@ static bool bind_and_listen(int fd, const struct sockaddr_un *address, mode_t mo
 		unlink(path);
 		return false;
 	}
-	if (listen(fd, SOMAXCONN) < 0) {
+	/*
+	 * helper_listen() counts on SO_PASSCRED of every connection, and a connection has it from
+	 * the listener at the time of connect(2).
+	 */
+	if (setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0 ||
+	    listen(fd, SOMAXCONN) < 0) {
 		helper_log_problem("cannot listen on %s: %s", path, strerror(errno));
 		unlink(path);
 		return false;

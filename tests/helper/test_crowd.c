@@ -374,24 +374,35 @@ static void hang_all_that_may(void)
 	pause();
 }
 
-static void serves_one_user_while_the_requests_of_another_hang(void **state)
+static void serves_one_while_the_requests_of_another_hang(bool other_user, const char *what)
 {
 	size_t descriptors;
 	pid_t pid;
 
-	(void)state;
-	if (getuid())
-		skip();
 	helper_listen_with((const char *[]){ "--mode", "0666", NULL });
 	set_budget();
 	descriptors = descriptors_of_helper();
 	mock->hang = 1;
-	pid = start_flood(hang_all_that_may, true);
+	pid = start_flood(hang_all_that_may, other_user);
 	helper_wait_for_log("errno=EAGAIN", 80);
-	assert_in_budget("beside another user's requests that hang", typical_request());
-	helper_wait_for_log("outcome=failed signal=14", 4);
+	assert_in_budget(what, typical_request());
+	helper_wait_for_log("outcome=failed signal=14", 1);
 	stop_flood(pid);
 	wait_until_idle(descriptors);
+}
+
+static void serves_one_user_while_the_requests_of_another_hang(void **state)
+{
+	(void)state;
+	if (getuid())
+		skip();
+	serves_one_while_the_requests_of_another_hang(true, "beside another user's that hang");
+}
+
+static void serves_one_process_while_the_requests_of_another_hang(void **state)
+{
+	(void)state;
+	serves_one_while_the_requests_of_another_hang(false, "beside another process's that hang");
 }
 
 /* A TCP socket whose close(2) waits for a peer that never reads. */
@@ -469,6 +480,7 @@ int main(int argc, char **argv)
 		TEST(serves_a_good_client_beside_1000_that_say_nonsense),
 		TEST(serves_a_good_client_in_a_flood),
 		TEST(serves_one_user_while_the_requests_of_another_hang),
+		TEST(serves_one_process_while_the_requests_of_another_hang),
 		TEST(is_not_held_up_by_descriptors_that_are_slow_to_close),
 		TEST(goes_on_when_it_is_out_of_descriptors),
 	};
