@@ -103,8 +103,7 @@ static bool is_iommufd(int fd, const char *path)
 static __attribute__((noinline, cold)) int opened(int fd, const char *path)
 {
 	int saved_errno = errno;
-	int cancel_state =
-		PTHREAD_CANCEL_ENABLE; /* glibc < 2.34 without libpthread tells nothing */
+	int cancel_state = PTHREAD_CANCEL_ENABLE; /* not told by glibc < 2.34 without threads */
 	int error = 0;
 	struct config early;
 	const struct config *config;
