@@ -14,6 +14,7 @@ helper_log=$vms/helper.log
 helper_says() { [[ $(<"$helper_log") == *"$1"* ]]; }
 
 helper_start() {
+	: >"$helper_log" # before anybody looks into it
 	/usr/libexec/iommufd-rlimit-helper --listen /run/iommufd-rlimit/helper.sock --group vm 2>"$helper_log" &
 	helper=$!
 	wait_for helper_says listening= || fail "the helper does not listen: $(<"$helper_log")"
