@@ -233,46 +233,44 @@ static void close_all(const int *connections)
 		close(connections[i]);
 }
 
-static void serves_a_good_client_beside_1000_that_say_nothing(void **state)
+static void say_nonsense(const int *connections)
+{
+	for (int i = 0; i < CONNECTIONS; i++)
+		helper_send(connections[i], "nonsense", 8, &device, 1);
+}
+
+/* @say: what the 1000 say; NULL for nothing. */
+static void serves_a_good_client_beside_1000(void (*say)(const int *connections), const char *what)
 {
 	int connections[CONNECTIONS];
 	double times[ROUNDS];
 	size_t descriptors;
 
-	(void)state;
 	helper_listen_with(NULL);
 	set_budget();
 	descriptors = descriptors_of_helper();
 	for (int i = 0; i < ROUNDS; i++) {
 		connect_often(connections);
+		if (say)
+			say(connections);
 		times[i] = timed_request();
-		assert_in_budget("beside 1000 silent connections", typical_request());
+		assert_in_budget(what, typical_request());
 		close_all(connections);
 	}
 	assert_in_budget("right after they came", median(times, ROUNDS));
 	wait_until_idle(descriptors);
 }
 
+static void serves_a_good_client_beside_1000_that_say_nothing(void **state)
+{
+	(void)state;
+	serves_a_good_client_beside_1000(NULL, "beside 1000 silent connections");
+}
+
 static void serves_a_good_client_beside_1000_that_say_nonsense(void **state)
 {
-	int connections[CONNECTIONS];
-	double times[ROUNDS];
-	size_t descriptors;
-
 	(void)state;
-	helper_listen_with(NULL);
-	set_budget();
-	descriptors = descriptors_of_helper();
-	for (int i = 0; i < ROUNDS; i++) {
-		connect_often(connections);
-		for (int j = 0; j < CONNECTIONS; j++)
-			helper_send(connections[j], "nonsense", 8, &device, 1);
-		times[i] = timed_request();
-		assert_in_budget("beside 1000 that say nonsense", typical_request());
-		close_all(connections);
-	}
-	assert_in_budget("right after they came", median(times, ROUNDS));
-	wait_until_idle(descriptors);
+	serves_a_good_client_beside_1000(say_nonsense, "beside 1000 that say nonsense");
 }
 
 /* Runs @flood over and over in a process of its own; as another user if asked for, and we are root.
