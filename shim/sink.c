@@ -10,7 +10,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <syslog.h>
 
@@ -96,16 +95,22 @@ static int write_syslog(const struct logfmt *line)
 		[LOG_LEVEL_DEBUG] = "<31>",
 	};
 	const struct sockaddr_un daemon = { .sun_family = AF_UNIX, .sun_path = _PATH_LOG };
-	char message[4 + LOGFMT_MAX];
+	struct iovec parts[] = {
+		{ (void *)priorities[line->level], 4 },
+		{ (void *)line->text, line->length - 1 }, /* no newline in a datagram */
+	};
+	const struct msghdr message = {
+		.msg_name = (void *)&daemon,
+		.msg_namelen = sizeof(daemon),
+		.msg_iov = parts,
+		.msg_iovlen = 2,
+	};
 	int fd = (int)syscall(SYS_socket, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	int error = 0;
 
 	if (fd < 0)
 		return errno;
-	memcpy(message, priorities[line->level], 4);
-	memcpy(message + 4, line->text, line->length - 1); /* no newline in a datagram */
-	if (syscall(SYS_sendto, fd, message, 4 + line->length - 1, MSG_NOSIGNAL, &daemon,
-		    sizeof(daemon)) < 0)
+	if (syscall(SYS_sendmsg, fd, &message, MSG_NOSIGNAL) < 0)
 		error = errno;
 	sys_close(fd);
 	return error;

@@ -309,7 +309,7 @@ long syscall(long number, ...)
 {
 	long a[6];
 	va_list arguments;
-	const struct sockaddr_un *to;
+	struct msghdr message;
 	struct sockaddr_un mock = { .sun_family = AF_UNIX };
 
 	va_start(arguments, number);
@@ -325,12 +325,15 @@ long syscall(long number, ...)
 	if (number == SYS_readlinkat && !strcmp((const char *)a[1], DEVICE_LINK) &&
 	    !getenv("MOCK_NO_SYSFS"))
 		return read_device_link((char *)a[2], (size_t)a[3]);
-	to = (const struct sockaddr_un *)a[4];
-	if (number == SYS_sendto && to && !strcmp(to->sun_path, _PATH_LOG) &&
-	    getenv("MOCK_SYSLOG")) {
-		strncpy(mock.sun_path, getenv("MOCK_SYSLOG"), sizeof(mock.sun_path) - 1);
-		a[4] = (long)&mock;
-		a[5] = sizeof(mock);
+	if (number == SYS_sendmsg && getenv("MOCK_SYSLOG")) {
+		message = *(const struct msghdr *)a[1];
+		if (message.msg_name &&
+		    !strcmp(((const struct sockaddr_un *)message.msg_name)->sun_path, _PATH_LOG)) {
+			strncpy(mock.sun_path, getenv("MOCK_SYSLOG"), sizeof(mock.sun_path) - 1);
+			message.msg_name = &mock;
+			message.msg_namelen = sizeof(mock);
+			a[1] = (long)&message;
+		}
 	}
 	return real_syscall()(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
