@@ -69,6 +69,17 @@ static bool parse_number(const char *text, int base, unsigned long max, unsigned
 	return !errno && !*end && *number <= max;
 }
 
+static bool parse_path(const char *text, const char **path)
+{
+	if (*text != '/' || strlen(text) > HELPER_SOCKET_PATH_MAX) {
+		helper_log_problem("--listen: \"%s\" is no absolute path of at most %zu bytes",
+				   text, HELPER_SOCKET_PATH_MAX);
+		return false;
+	}
+	*path = text;
+	return true;
+}
+
 static bool parse_mode(const char *text, mode_t *mode)
 {
 	unsigned long number;
@@ -154,7 +165,7 @@ static int parse_options(int argc, char **argv, struct options *options)
 
 		switch (option) {
 		case LISTEN:
-			options->path = optarg;
+			good = parse_path(optarg, &options->path);
 			break;
 		case MODE:
 			mode_given = true;
@@ -233,7 +244,7 @@ static void log_start(const struct options *options)
 static int run_by_itself(const struct options *options)
 {
 	int signals = helper_listen_signals();
-	int listener, error;
+	int listener;
 
 	if (signals < 0) {
 		helper_log_problem("cannot take signals: %s", strerror(errno));
@@ -243,10 +254,8 @@ static int run_by_itself(const struct options *options)
 	if (listener < 0 || !confine())
 		return EXIT_FAILURE;
 	log_start(options);
-	error = helper_listen(listener, signals, &options->access);
-	if (error)
-		helper_log_problem("cannot go on: %s", strerror(error));
-	return error ? EXIT_FAILURE : EXIT_SUCCESS;
+	helper_listen(listener, signals, &options->access);
+	return EXIT_SUCCESS;
 }
 
 static int socket_option(int fd, int option)
@@ -270,9 +279,8 @@ static int run_for_one_connection(const struct options *options)
 	helper_serve_deadline();
 	if (!confine())
 		return EXIT_FAILURE;
-	helper_serve(STDIN_FILENO, &options->access);
 	/* Straight to the kernel: nothing received may be waited for. */
-	_exit(EXIT_SUCCESS);
+	_exit(helper_serve(STDIN_FILENO, &options->access) ? EXIT_SUCCESS : EXIT_FAILURE);
 }
 
 int main(int argc, char **argv)

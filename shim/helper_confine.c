@@ -27,8 +27,12 @@
 #define FILTER_ARCH AUDIT_ARCH_I386
 #elif defined(__aarch64__) && defined(__AARCH64EL__)
 #define FILTER_ARCH AUDIT_ARCH_AARCH64
+#elif defined(__arm__) && defined(__ARMEL__)
+#define FILTER_ARCH AUDIT_ARCH_ARM
 #elif defined(__riscv) && __riscv_xlen == 64
 #define FILTER_ARCH AUDIT_ARCH_RISCV64
+#elif defined(__loongarch__) && __loongarch_grlen == 64
+#define FILTER_ARCH AUDIT_ARCH_LOONGARCH64
 #elif defined(__powerpc64__) && defined(__LITTLE_ENDIAN__)
 #define FILTER_ARCH AUDIT_ARCH_PPC64LE
 #elif defined(__s390x__)

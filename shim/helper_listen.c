@@ -9,9 +9,11 @@
  * process, so that none crowds out the others.
  *
  * close(2) of a connection closes also the descriptors that wait in it, and hangs with them. So
- * this process closes none that has a message waiting, unless a child holds it, too, and the end of
- * that child comes later. That end ignores SO_LINGER; a file system that blocks it keeps the child,
- * and so one of its user's places, but nobody else's.
+ * this process closes none unless a child holds it, too, and ends later: the one that serves it, or
+ * a closer, which does nothing else. That end ignores SO_LINGER; a file system that blocks it keeps
+ * the child, and so one of its user's places, or one of the closers. Once these are all kept, no
+ * more is accepted: something has to give, and a bound is better than as many processes as a
+ * hostile client likes.
  */
 #include "helper_listen.h"
 
@@ -22,6 +24,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -37,7 +40,9 @@ enum {
 	CHILDREN_MAX = 64,
 	CHILDREN_PER_USER = 16, /* and one for each process */
 	ACCEPTS_AT_A_TIME = 64, /* before those that have said something get their turn */
-	TURNED_AWAY_AT_A_TIME = 64,
+	UNWANTED_MAX = CONNECTIONS_MAX + ACCEPTS_AT_A_TIME,
+	CLOSERS_MAX = 64,
+	PATIENCE_MS = 2000, /* the library gives up at the same time */
 };
 
 struct connection {
@@ -55,11 +60,11 @@ struct server {
 	int listener, signals;
 	bool stop;
 	const struct helper_access *access;
-	size_t connection_count, child_count;
+	size_t connection_count, child_count, unwanted_count, closer_count;
 	struct connection connections[CONNECTIONS_MAX]; /* the oldest first */
 	struct child children[CHILDREN_MAX];
-	size_t unwanted_count;
-	int unwanted[TURNED_AWAY_AT_A_TIME]; /* one child turns them away */
+	int unwanted[UNWANTED_MAX]; /* connections for the next closer */
+	pid_t closers[CLOSERS_MAX];
 };
 
 static int64_t now_ms(void)
@@ -70,21 +75,48 @@ static int64_t now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static void log_killed(const struct child *child, int number)
+static void log_killed(const struct helper_peer *peer, int number)
 {
 	struct logfmt line;
 
 	logfmt_begin(&line, HELPER_NAME, LOG_LEVEL_WARNING);
 	logfmt_text(&line, "outcome", "failed");
 	logfmt_number(&line, "signal", number);
-	logfmt_number(&line, "pid", child->peer.pid);
-	logfmt_number(&line, "uid", child->peer.uid);
-	logfmt_number(&line, "gid", child->peer.gid);
+	helper_peer_log(peer, &line);
 	logfmt_text(&line, "reason",
 		    number == SIGALRM ? "the descriptor hangs whoever looks at it"
 				      : "the request was not carried out");
 	logfmt_text(&line, "hint", "see what this user runs");
 	helper_log_line(&line);
+}
+
+static void log_dismissed(const struct helper_peer *peer, const char *reason)
+{
+	struct logfmt line;
+
+	logfmt_begin(&line, HELPER_NAME, LOG_LEVEL_WARNING);
+	logfmt_text(&line, "outcome", "refused");
+	logfmt_errno(&line, "errno", ECONNRESET);
+	helper_peer_log(peer, &line);
+	logfmt_text(&line, "reason", reason);
+	logfmt_text(&line, "hint", "see what this user runs");
+	helper_log_line(&line);
+}
+
+static void forget_child(struct server *server, pid_t pid, int status)
+{
+	for (size_t i = 0; i < server->child_count; i++)
+		if (server->children[i].pid == pid) {
+			if (WIFSIGNALED(status))
+				log_killed(&server->children[i].peer, WTERMSIG(status));
+			server->children[i] = server->children[--server->child_count];
+			return;
+		}
+	for (size_t i = 0; i < server->closer_count; i++)
+		if (server->closers[i] == pid) {
+			server->closers[i] = server->closers[--server->closer_count];
+			return;
+		}
 }
 
 static void reap(struct server *server)
@@ -93,14 +125,7 @@ static void reap(struct server *server)
 	pid_t pid;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		for (size_t i = 0; i < server->child_count; i++) {
-			if (server->children[i].pid != pid)
-				continue;
-			if (WIFSIGNALED(status))
-				log_killed(&server->children[i], WTERMSIG(status));
-			server->children[i] = server->children[--server->child_count];
-			break;
-		}
+		forget_child(server, pid, status);
 }
 
 static void take_signals(struct server *server)
@@ -151,8 +176,7 @@ static pid_t start_child(struct server *server, int connection)
 	if (!pid) {
 		become_child(server);
 		setsockopt(connection, SOL_SOCKET, SO_PASSCRED, &off, sizeof(off));
-		helper_serve(connection, server->access);
-		_exit(0);
+		_exit(helper_serve(connection, server->access) ? EXIT_SUCCESS : EXIT_FAILURE);
 	}
 	if (pid > 0) {
 		close(connection);
@@ -161,24 +185,23 @@ static pid_t start_child(struct server *server, int connection)
 	return pid;
 }
 
-static void turn_away_unwanted(struct server *server)
+static void close_unwanted(struct server *server)
 {
 	pid_t pid;
 
-	if (!server->unwanted_count)
+	if (!server->unwanted_count || server->closer_count == CLOSERS_MAX)
 		return;
 	pid = fork_or_wait(server);
 	if (!pid) {
 		become_child(server);
-		helper_turn_away(server->unwanted, server->unwanted_count);
-		_exit(0);
+		_exit(EXIT_SUCCESS);
 	}
-	while (server->unwanted_count--)
-		if (pid > 0)
-			close(server->unwanted[server->unwanted_count]);
-	server->unwanted_count = 0;
-	if (pid > 0)
-		kill(pid, SIGUSR1);
+	if (pid < 0)
+		return;
+	while (server->unwanted_count)
+		close(server->unwanted[--server->unwanted_count]);
+	server->closers[server->closer_count++] = pid;
+	kill(pid, SIGUSR1);
 }
 
 enum waiting { NOTHING, MESSAGE, END };
@@ -203,23 +226,15 @@ static void forget(struct server *server, size_t i)
 		(server->connection_count - i) * sizeof(server->connections[0]));
 }
 
-static void dismiss(struct server *server, size_t i)
+/* The peer knows it at once, whatever children still hold the connection. */
+static void dismiss(struct server *server, size_t i, const char *reason)
 {
-	int connection = server->connections[i].fd;
-	enum waiting waiting = what_waits(connection);
+	const struct connection connection = server->connections[i];
 
 	forget(server, i);
-	if (waiting == NOTHING) {
-		shutdown(connection, SHUT_RD); /* nor will there be anything now */
-		waiting = what_waits(connection);
-	}
-	if (waiting != MESSAGE) {
-		close(connection);
-		return;
-	}
-	server->unwanted[server->unwanted_count++] = connection;
-	if (server->unwanted_count == TURNED_AWAY_AT_A_TIME)
-		turn_away_unwanted(server); /* leaves room, but at the end */
+	log_dismissed(&connection.peer, reason);
+	shutdown(connection.fd, SHUT_RDWR);
+	server->unwanted[server->unwanted_count++] = connection.fd;
 }
 
 /* The connections are in the order of their deadlines. */
@@ -228,7 +243,7 @@ static void dismiss_overdue(struct server *server)
 	int64_t now = now_ms();
 
 	while (server->connection_count && server->connections[0].deadline <= now)
-		dismiss(server, 0);
+		dismiss(server, 0, "no request came, or none could be served, in time");
 }
 
 /* The library asks for one thing at a time, so what hangs a child is no other process's loss. */
@@ -265,7 +280,8 @@ static bool look_at(struct server *server, size_t i)
 		start(server, i);
 		return true;
 	case END:
-		dismiss(server, i);
+		close(server->connections[i].fd);
+		forget(server, i);
 		return true;
 	case NOTHING:
 		break;
@@ -290,83 +306,75 @@ static void make_room(struct server *server, const struct helper_peer *peer)
 		oldest_of_process = i;
 	}
 	if (of_process >= CONNECTIONS_PER_PROCESS)
-		dismiss(server, oldest_of_process);
+		dismiss(server, oldest_of_process, "too many connections of this process");
 	else if (of_user >= CONNECTIONS_PER_USER)
-		dismiss(server, oldest_of_user);
+		dismiss(server, oldest_of_user, "too many connections of this user");
 	else if (server->connection_count == CONNECTIONS_MAX)
-		dismiss(server, 0);
+		dismiss(server, 0, "too many connections");
 }
 
 static void add_connection(struct server *server, int connection)
 {
 	struct helper_peer peer;
 
-	/* Whoever has gone already is no work. */
-	if (what_waits(connection) == END || helper_peer_get(connection, &peer)) {
+	if (what_waits(connection) == END) { /* whoever has gone already is no work */
 		close(connection);
+		return;
+	}
+	if (helper_peer_get(connection, &peer)) {
+		server->unwanted[server->unwanted_count++] = connection;
 		return;
 	}
 	make_room(server, &peer);
 	server->connections[server->connection_count++] = (struct connection){
 		.fd = connection,
 		.peer = peer,
-		.deadline = now_ms() + HELPER_REQUEST_TIMEOUT_MS,
+		.deadline = now_ms() + PATIENCE_MS,
 	};
 }
 
-/* Out of descriptors or memory: do with less, and do not spin. */
-static void recover(struct server *server)
+/* Out of descriptors or memory, most likely: do with less, and do not spin. */
+static void recover(struct server *server, int error)
 {
 	if (server->connection_count)
-		dismiss(server, 0);
+		dismiss(server, 0, strerror(error));
 	else
 		poll(NULL, 0, 10);
 }
 
-static int accept_some(struct server *server)
+static void accept_some(struct server *server)
 {
 	for (int i = 0; i < ACCEPTS_AT_A_TIME; i++) {
 		int connection =
 			accept4(server->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-		if (connection >= 0) {
-			add_connection(server, connection);
-			continue;
+		if (connection < 0) {
+			if (errno != EAGAIN)
+				recover(server, errno);
+			return;
 		}
-		switch (errno) {
-		case EAGAIN:
-			return 0;
-		case EINTR:
-		case ECONNABORTED:
-			break;
-		case EMFILE:
-		case ENFILE:
-		case ENOBUFS:
-		case ENOMEM:
-			recover(server);
-			return 0;
-		default:
-			return errno;
-		}
+		add_connection(server, connection);
 	}
-	return 0;
 }
 
 /* Descriptors to wait for: two of our own, then the connections in their order. */
 enum { LISTENER, SIGNALS, FIRST_CONNECTION };
 
-/* Until something can be done. Fills in what is to be read from which. */
-static int wait_for_work(const struct server *server, struct pollfd *polls)
+/* Until something can be done. Fills in what is to be read from which; false on an error. */
+static bool wait_for_work(const struct server *server, struct pollfd *polls)
 {
 	size_t count = server->connection_count;
 	int timeout = -1;
 
-	polls[LISTENER] = (struct pollfd){ .fd = server->listener, .events = POLLIN };
+	/* A negative descriptor is not looked at. */
+	polls[LISTENER] = (struct pollfd){
+		.fd = server->closer_count < CLOSERS_MAX ? server->listener : -1,
+		.events = POLLIN,
+	};
 	polls[SIGNALS] = (struct pollfd){ .fd = server->signals, .events = POLLIN };
 	for (size_t i = 0; i < count; i++) {
 		const struct connection *connection = &server->connections[i];
 
-		/* A negative descriptor is not looked at. */
 		polls[FIRST_CONNECTION + i] = (struct pollfd){
 			.fd = may_start(server, &connection->peer) ? connection->fd : -1,
 			.events = POLLIN,
@@ -377,17 +385,18 @@ static int wait_for_work(const struct server *server, struct pollfd *polls)
 
 		timeout = left > 0 ? (int)left : 0;
 	}
-	return poll(polls, FIRST_CONNECTION + count, timeout) < 0 ? errno : 0;
+	return poll(polls, FIRST_CONNECTION + count, timeout) >= 0;
 }
 
-static int work(struct server *server)
+static void work(struct server *server)
 {
 	struct pollfd polls[FIRST_CONNECTION + CONNECTIONS_MAX];
 	const size_t count = server->connection_count;
-	int error = wait_for_work(server, polls);
 
-	if (error)
-		return error == EINTR ? 0 : error;
+	if (!wait_for_work(server, polls)) {
+		recover(server, errno);
+		return;
+	}
 	if (polls[SIGNALS].revents)
 		take_signals(server);
 	for (size_t i = 0, at = 0; i < count; i++)
@@ -396,37 +405,34 @@ static int work(struct server *server)
 			at++;
 	dismiss_overdue(server);
 	if (polls[LISTENER].revents)
-		error = accept_some(server);
-	turn_away_unwanted(server);
-	return error;
+		accept_some(server);
+	close_unwanted(server);
 }
 
 int helper_listen_signals(void)
 {
-	sigset_t ours;
+	sigset_t ours, blocked;
 
 	signal(SIGCHLD, SIG_DFL);
 	signal(SIGUSR1, SIG_DFL);
 	sigemptyset(&ours);
-	sigaddset(&ours, SIGUSR1); /* of become_child() */
-	sigprocmask(SIG_BLOCK, &ours, NULL);
-	sigemptyset(&ours);
 	sigaddset(&ours, SIGCHLD);
 	sigaddset(&ours, SIGTERM);
 	sigaddset(&ours, SIGINT);
-	sigprocmask(SIG_BLOCK, &ours, NULL);
+	blocked = ours;
+	sigaddset(&blocked, SIGUSR1); /* of become_child() */
+	if (sigprocmask(SIG_BLOCK, &blocked, NULL) < 0)
+		return -1;
 	return signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-int helper_listen(int listener, int signals, const struct helper_access *access)
+void helper_listen(int listener, int signals, const struct helper_access *access)
 {
 	static struct server server;
-	int error = 0;
 
 	server.listener = listener;
 	server.signals = signals;
 	server.access = access;
-	while (!server.stop && !error)
-		error = work(&server);
-	return error;
+	while (!server.stop)
+		work(&server);
 }

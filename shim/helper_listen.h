@@ -18,7 +18,5 @@ int helper_listen_signals(void);
  * @listener: a listening non-blocking socket; not closed
  * @signals: of helper_listen_signals(); not closed
  * @access: who may ask
- *
- * Returns 0, or an errno value where it cannot wait or accept any more.
  */
-int helper_listen(int listener, int signals, const struct helper_access *access);
+void helper_listen(int listener, int signals, const struct helper_access *access);

@@ -21,6 +21,13 @@ int helper_peer_get(int connection, struct helper_peer *peer)
 	return 0;
 }
 
+void helper_peer_log(const struct helper_peer *peer, struct logfmt *line)
+{
+	logfmt_number(line, "pid", peer->pid);
+	logfmt_number(line, "uid", peer->uid);
+	logfmt_number(line, "gid", peer->gid);
+}
+
 static bool is_group_allowed(gid_t group, const struct helper_access *access)
 {
 	for (size_t i = 0; i < access->group_count; i++)

@@ -4,6 +4,8 @@
 /* Who is at the other end of a connection, and whether he may ask. */
 #pragma once
 
+#include "logfmt.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
@@ -31,6 +33,9 @@ struct helper_access {
  * Returns 0 or an errno value.
  */
 int helper_peer_get(int connection, struct helper_peer *peer);
+
+/** helper_peer_log - add pid, uid and gid to a line begun. */
+void helper_peer_log(const struct helper_peer *peer, struct logfmt *line);
 
 /**
  * helper_peer_is_allowed - does one of the users or groups of @access match?

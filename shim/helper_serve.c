@@ -17,6 +17,14 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+/*
+ * The library sends right after connect(2), and this process was started after that: who has sent
+ * nothing yet takes one of its user's places for nothing. Not less, because a scheduler may hold a
+ * thread up for as long (100 ms is the period of cgroup quotas); not more is needed, because one
+ * held up for longer tries again.
+ */
+#define REQUEST_TIMEOUT_MS 100
+
 enum refusal {
 	REFUSAL_NONE,
 	REFUSAL_SILENCE,
@@ -26,14 +34,14 @@ enum refusal {
 	REFUSAL_DESCRIPTORS,
 	REFUSAL_PEER,
 	REFUSAL_NO_IOMMUFD,
-	REFUSAL_BUSY,
 };
 
 static const struct {
 	int error; /* what the client is told */
 	const char *reason, *hint;
 } refusals[] = {
-	[REFUSAL_SILENCE] = { ETIMEDOUT, "no request came in time", "see why this client hangs" },
+	/* One that was held up after connect(2) tries again. */
+	[REFUSAL_SILENCE] = { EAGAIN, "no request came in time", "see why this client hangs" },
 	[REFUSAL_NO_REQUEST] = { EPROTO, "the message is no request",
 				 "only libiommufd-rlimit.so should connect here" },
 	[REFUSAL_VERSION] = { EPROTONOSUPPORT, "another version of the protocol",
@@ -46,8 +54,6 @@ static const struct {
 			   "see --allow-user and --allow-group in iommufd-rlimit-helper(8)" },
 	[REFUSAL_NO_IOMMUFD] = { ENOTTY, "the descriptor is no iommufd",
 				 "if it is " IOMMUFD_PATH ", /sys is missing here" },
-	[REFUSAL_BUSY] = { EAGAIN, "too many requests of this user at a time",
-			   "see what this user runs" },
 };
 
 struct exchange {
@@ -63,7 +69,7 @@ static bool wait_for_message(int connection)
 {
 	struct pollfd readable = { .fd = connection, .events = POLLIN };
 
-	return poll(&readable, 1, HELPER_REQUEST_TIMEOUT_MS) > 0;
+	return poll(&readable, 1, REQUEST_TIMEOUT_MS) > 0;
 }
 
 /* The one descriptor of a message, or -1 where there is none, more than one, or something else. */
@@ -186,9 +192,7 @@ static void log_exchange(const struct exchange *exchange)
 		logfmt_text(&line, "effective", rlimit_mode_name(exchange->effective));
 	if (!good)
 		logfmt_errno(&line, "errno", answer_of(exchange));
-	logfmt_number(&line, "pid", exchange->peer.pid);
-	logfmt_number(&line, "uid", exchange->peer.uid);
-	logfmt_number(&line, "gid", exchange->peer.gid);
+	helper_peer_log(&exchange->peer, &line);
 	if (exchange->understood)
 		logfmt_text(&line, "comm", exchange->request.comm);
 	if (exchange->refusal)
@@ -245,34 +249,20 @@ void helper_serve_deadline(void)
 	alarm(HELPER_SERVE_SECONDS);
 }
 
-void helper_serve(int connection, const struct helper_access *access)
+bool helper_serve(int connection, const struct helper_access *access)
 {
 	struct exchange exchange = { .effective = HELPER_MODE_UNKNOWN };
 	int error;
 
 	if (!confine())
-		return;
+		return false;
 	error = helper_peer_get(connection, &exchange.peer);
 	if (error) {
 		log_failure(error, "nobody knows who asks");
-		return;
+		return false;
 	}
 	carry_out(connection, access, &exchange);
 	answer(connection, &exchange);
 	log_exchange(&exchange);
-}
-
-void helper_turn_away(const int *connections, size_t count)
-{
-	if (!confine())
-		return;
-	for (size_t i = 0; i < count; i++) {
-		struct exchange exchange = { .refusal = REFUSAL_BUSY,
-					     .effective = HELPER_MODE_UNKNOWN };
-
-		if (helper_peer_get(connections[i], &exchange.peer))
-			continue;
-		answer(connections[i], &exchange);
-		log_exchange(&exchange);
-	}
+	return true;
 }

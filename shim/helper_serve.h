@@ -6,8 +6,7 @@
 
 #include "helper_peer.h"
 
-#define HELPER_REQUEST_TIMEOUT_MS 2000 /* the library gives up at the same time */
-#define HELPER_SERVE_SECONDS      3    /* a file system that hangs in fstat(2) ends the process */
+#define HELPER_SERVE_SECONDS 3 /* a file system that hangs in fstat(2) ends the process */
 
 /**
  * helper_serve_deadline - end this process in HELPER_SERVE_SECONDS, whatever it is doing then
@@ -25,12 +24,7 @@ void helper_serve_deadline(void);
  * confined to the system calls that it takes, and what it receives is left to the end of the
  * process to close. close(2) would wait on a socket with SO_LINGER for as long as its sender likes;
  * the end of a process does not.
+ *
+ * Returns false where it did not come to receiving, and has told descriptor 2 why.
  */
-void helper_serve(int connection, const struct helper_access *access);
-
-/**
- * helper_turn_away - answer EAGAIN to peers that ask too much at a time, and log it
- * @connections: as above; nothing is received from them
- * @count: how many they are
- */
-void helper_turn_away(const int *connections, size_t count);
+bool helper_serve(int connection, const struct helper_access *access);

@@ -6,11 +6,12 @@
 #include "helper_log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 static int new_socket(void)
@@ -97,18 +98,38 @@ static bool bind_and_listen(int fd, const struct sockaddr_un *address, mode_t mo
 	return true;
 }
 
-int helper_socket_listen(const char *path, mode_t mode, gid_t group)
+/*
+ * Of two that start at once, one waits for neither: it gives up. The lock is a file of its own
+ * because any user who can read a directory can lock that, and stays: who removes it may remove
+ * another's.
+ */
+static int lock_path(const char *path)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	size_t length = strlen(path);
+	char name[HELPER_SOCKET_PATH_MAX + sizeof(".lock")];
 	int fd;
 
-	if (*path != '/' || length >= sizeof(address.sun_path)) {
-		helper_log_problem("--listen: \"%s\" is no absolute path of at most %zu bytes",
-				   path, sizeof(address.sun_path) - 1);
+	stpcpy(stpcpy(name, path), ".lock");
+	fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0) {
+		helper_log_problem("cannot create %s: %s; its directory must exist and be writable",
+				   name, strerror(errno));
 		return -1;
 	}
-	memcpy(address.sun_path, path, length);
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		helper_log_problem("cannot lock %s: %s; another process starts to listen there",
+				   name, strerror(errno));
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static int listen_locked(const char *path, mode_t mode, gid_t group)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd;
+
+	memcpy(address.sun_path, path, strlen(path));
 	if (!clear_path(&address))
 		return -1;
 	fd = new_socket();
@@ -116,5 +137,17 @@ int helper_socket_listen(const char *path, mode_t mode, gid_t group)
 		close(fd);
 		return -1;
 	}
+	return fd;
+}
+
+int helper_socket_listen(const char *path, mode_t mode, gid_t group)
+{
+	int lock = lock_path(path);
+	int fd;
+
+	if (lock < 0)
+		return -1;
+	fd = listen_locked(path, mode, group);
+	close(lock);
 	return fd;
 }

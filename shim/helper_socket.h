@@ -5,10 +5,15 @@
 #pragma once
 
 #include <sys/types.h>
+#include <sys/un.h>
+
+/* Bytes of a path that a socket can have. */
+#define HELPER_SOCKET_PATH_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
 
 /**
  * helper_socket_listen - create a SOCK_SEQPACKET socket and listen on it
- * @path: an absolute path; a socket there on which nobody listens is replaced, anything else stays
+ * @path: at most HELPER_SOCKET_PATH_MAX bytes; a socket there on which nobody listens is replaced,
+ * anything else stays
  * @mode: permissions of the file, from its first moment
  * @group: group of the file, or (gid_t)-1 for that of the process
  *

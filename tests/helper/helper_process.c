@@ -70,7 +70,9 @@ int helper_status(void)
 
 int helper_teardown(void **state)
 {
-	static const char *const names[] = { "mock", "log", "sock", "file" };
+	static const char *const names[] = {
+		"mock", "log", "sock", "sock.lock", "file", "file.lock"
+	};
 
 	(void)state;
 	if (helper) {

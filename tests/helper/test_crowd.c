@@ -382,7 +382,7 @@ static void serves_one_while_the_requests_of_another_hang(bool other_user, const
 	descriptors = descriptors_of_helper();
 	mock->hang = 1;
 	pid = start_flood(hang_all_that_may, other_user);
-	helper_wait_for_log("errno=EAGAIN", 80);
+	helper_wait_for_log("errno=ECONNRESET", 80);
 	assert_in_budget(what, typical_request());
 	helper_wait_for_log("outcome=failed signal=14", 1);
 	stop_flood(pid);
@@ -426,25 +426,65 @@ static int socket_that_is_slow_to_close(void)
 	return fd;
 }
 
+/* By a process whose end is the last to close it there: that does not wait. */
+static void send_twice_and_close(int connection, int fd)
+{
+	struct helper_request request = helper_good_request();
+	int ready[2];
+	pid_t pid;
+
+	assert_int_equal(pipe(ready), 0);
+	pid = fork();
+	if (!pid) {
+		char byte;
+
+		close(ready[1]);
+		if (read(ready[0], &byte, 1) < 0)
+			_exit(1);
+		/* The second is there when the helper's child has ended. */
+		helper_send(connection, &request, sizeof(request), &fd, 1);
+		helper_send(connection, "", 0, &fd, 1);
+		_exit(0);
+	}
+	close(fd);
+	close(ready[0]);
+	close(ready[1]);
+	waitpid(pid, NULL, 0);
+}
+
 /* The descriptor exists in the helper's queue alone: whoever closes that waits. */
 static void is_not_held_up_by_descriptors_that_are_slow_to_close(void **state)
 {
-	struct helper_request request = helper_good_request();
-
 	(void)state;
 	helper_listen_with(NULL);
 	set_budget();
 	for (int i = 0; i < 10; i++) {
 		int connection = helper_connect();
-		int slow = socket_that_is_slow_to_close();
 
-		/* The second is there when the child has ended. */
-		helper_send(connection, &request, sizeof(request), &slow, 1);
-		helper_send(connection, "", 0, &slow, 1);
-		close(slow);
+		send_twice_and_close(connection, socket_that_is_slow_to_close());
 		assert_in_budget("after a descriptor that is slow to close", timed_request());
 		close(connection);
 	}
+}
+
+/* Whose child has copies of all connections that there were when it started. */
+static void lets_a_connection_go_though_a_request_hangs(void **state)
+{
+	struct helper_reply reply;
+	int silent;
+	struct pollfd hanging = { .events = POLLIN };
+
+	(void)state;
+	helper_listen_with(NULL);
+	mock->hang = 1;
+	silent = helper_connect();
+	timed_request(); /* so that the helper has accepted it */
+	hanging.fd = helper_connect();
+	send_one_that_hangs(hanging.fd);
+	assert_int_equal(helper_receive(silent, &reply), -1);
+	assert_int_equal(poll(&hanging, 1, 200), 0); /* still hangs */
+	close(silent);
+	close(hanging.fd);
 }
 
 static void goes_on_when_it_is_out_of_descriptors(void **state)
@@ -480,6 +520,7 @@ int main(int argc, char **argv)
 		TEST(serves_one_user_while_the_requests_of_another_hang),
 		TEST(serves_one_process_while_the_requests_of_another_hang),
 		TEST(is_not_held_up_by_descriptors_that_are_slow_to_close),
+		TEST(lets_a_connection_go_though_a_request_hangs),
 		TEST(goes_on_when_it_is_out_of_descriptors),
 	};
 

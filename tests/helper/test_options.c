@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -59,6 +60,8 @@ static void names_wrong_use(void **state)
 	} cases[] = {
 		{ { "--lisen", "/x" }, "lisen" },
 		{ { "--listen" }, "requires an argument" },
+		{ { "--listen", "relative" }, "\"relative\" is no absolute path" },
+		{ { "--listen", long_path }, "is no absolute path of at most 107 bytes" },
 		{ { "surplus" }, "\"surplus\" is no option; see --help" },
 		{ { "--mode", "0660" }, "--mode only goes with --listen" },
 		{ { "--group", "0" }, "--group only goes with --listen" },
@@ -74,19 +77,16 @@ static void names_wrong_use(void **state)
 	};
 
 	(void)state;
+	memset(long_path, 'x', 108);
+	long_path[0] = '/';
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		unlink(helper_path("log"));
 		assert_int_equal(run(cases[i].arguments), 2);
 		assert_said(cases[i].said);
 	}
-	memset(long_path, 'x', sizeof(long_path) - 1);
-	long_path[0] = '/';
-	assert_int_equal(run((const char *[]){ "--listen", long_path, NULL }), 1);
-	assert_said("is no absolute path of at most 107 bytes");
-	assert_int_equal(run((const char *[]){ "--listen", "relative", NULL }), 1);
-	assert_said("\"relative\" is no absolute path");
 	assert_int_equal(run((const char *[]){ "--listen", "/no/such/directory/sock", NULL }), 1);
-	assert_said("/no/such/directory/sock: No such file or directory; its directory must exist");
+	assert_said("/no/such/directory/sock.lock: No such file or directory; "
+		    "its directory must exist");
 }
 
 static void wants_a_connection_or_listen(void **state)
@@ -198,6 +198,24 @@ static void leaves_a_live_socket_alone(void **state)
 	close(helper_connect());
 }
 
+/* Else both could find the other's socket stale. */
+static void lets_no_two_start_at_once(void **state)
+{
+	const char *path = strdupa(helper_path("sock"));
+	int lock = open(helper_path("sock.lock"), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	(void)state;
+	assert_int_equal(flock(lock, LOCK_EX), 0);
+	assert_int_equal(run((const char *[]){ "--listen", path, NULL }), 1);
+	assert_said("another process starts to listen there");
+	close(lock);
+	unlink(helper_path("log"));
+	helper_listen_with(NULL);
+	lock = open(helper_path("sock.lock"), O_RDWR | O_CLOEXEC);
+	assert_int_equal(flock(lock, LOCK_EX | LOCK_NB), 0); /* it has started */
+	close(lock);
+}
+
 /* A listener that accepts nothing any more is alive, and one of another type. */
 static void leaves_a_busy_socket_and_one_of_another_type_alone(void **state)
 {
@@ -289,6 +307,7 @@ int main(void)
 		TEST(says_that_it_may_not_give_the_socket_away),
 		TEST(replaces_a_stale_socket),
 		TEST(leaves_a_live_socket_alone),
+		TEST(lets_no_two_start_at_once),
 		TEST(leaves_a_busy_socket_and_one_of_another_type_alone),
 		TEST(never_removes_what_is_no_socket),
 		TEST(survives_closed_standard_descriptors),
