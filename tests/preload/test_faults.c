@@ -7,12 +7,16 @@
  * nothing is called applied that is not.
  */
 
+#include "fake_helper.h"
 #include "run.h"
 
 #include <errno.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 
 static const int errors[] = { EPERM,  EINTR,  EBADF,  EAGAIN, ENOMEM,    EACCES,
@@ -37,12 +41,22 @@ static void set_number(const char *name, long number)
 	run_setenv(name, text);
 }
 
+static bool with_helper;
+
 static void open_device(struct run *opener)
 {
+	pid_t helper = -1;
+
 	remove(run_path("state"));
 	remove(run_path("log"));
+	if (with_helper)
+		helper = fake_helper_start(FAKE_SETS_MODE);
 	run_opener(opener, "OPENER", (const char *[]){ "open", "/dev/iommu", NULL });
 	assert_int_equal(opener->status, 0);
+	if (helper > 0) {
+		kill(helper, SIGKILL);
+		assert_int_equal(waitpid(helper, NULL, 0), helper);
+	}
 }
 
 static void check(const struct run *opener)
@@ -114,15 +128,23 @@ static void test_helper_missing(void **state)
 	each_call_fails("stderr");
 }
 
+static void test_helper(void **state)
+{
+	(void)state;
+	run_setenv("MOCK_SET_ERRNO", "1");
+	run_setenv("IOMMUFD_RLIMIT_HELPER", run_path("helper.sock"));
+	with_helper = true;
+	each_call_fails("stderr");
+	with_helper = false;
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, run_setup, run_teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_stderr),
-		TEST(test_file),
-		TEST(test_syslog),
-		TEST(test_helper_missing),
+		TEST(test_stderr),         TEST(test_file),   TEST(test_syslog),
+		TEST(test_helper_missing), TEST(test_helper),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -106,6 +106,8 @@ static void test_never_longer(void **state)
 		assert_true(line.length <= LOGFMT_MAX);
 		assert_int_equal(line.text[line.length - 1], '\n');
 		logfmt_number(&line, "n", 1);
+		logfmt_text(&line, "q", " ");
+		assert_true(line.length <= LOGFMT_MAX);
 		assert_int_equal(line.text[line.length - 1], '\n');
 	}
 }
