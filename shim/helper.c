@@ -288,8 +288,10 @@ int main(int argc, char **argv)
 	struct options options = { .mode = 0660, .group = (gid_t)-1 };
 	int status;
 
-	if (!open_standard_descriptors())
+	if (!open_standard_descriptors()) {
+		helper_log_problem("cannot open /dev/null: %s", strerror(errno));
 		return EXIT_FAILURE;
+	}
 	signal(SIGPIPE, SIG_IGN);
 	status = parse_options(argc, argv, &options);
 	if (status >= 0)

@@ -123,7 +123,7 @@ bool helper_confine_has_capability(void)
 
 bool helper_confine_filter_exists(void)
 {
-	return FILTER_ARCH && prctl(PR_GET_SECCOMP) >= 0;
+	return FILTER_ARCH && (prctl(PR_GET_SECCOMP) >= 0 || errno != EINVAL);
 }
 
 /* The low half of the second argument: the kernel looks at no more of it in the calls below. */

@@ -315,16 +315,13 @@ static void make_room(struct server *server, const struct helper_peer *peer)
 
 static void add_connection(struct server *server, int connection)
 {
-	struct helper_peer peer;
+	struct helper_peer peer = { 0, (uid_t)-1, (gid_t)-1 };
 
 	if (what_waits(connection) == END) { /* whoever has gone already is no work */
 		close(connection);
 		return;
 	}
-	if (helper_peer_get(connection, &peer)) {
-		server->unwanted[server->unwanted_count++] = connection;
-		return;
-	}
+	helper_peer_get(connection, &peer); /* for the limits; who serves it asks again */
 	make_room(server, &peer);
 	server->connections[server->connection_count++] = (struct connection){
 		.fd = connection,
@@ -397,8 +394,7 @@ static void work(struct server *server)
 		recover(server, errno);
 		return;
 	}
-	if (polls[SIGNALS].revents)
-		take_signals(server);
+	take_signals(server);
 	for (size_t i = 0, at = 0; i < count; i++)
 		if (!polls[FIRST_CONNECTION + i].revents ||
 		    !may_start(server, &server->connections[at].peer) || !look_at(server, at))
