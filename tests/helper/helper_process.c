@@ -26,6 +26,7 @@ struct mock_device *mock;
 static char directory[64];
 static pid_t helper;
 static bool listens;
+static int log_to;
 
 const char *helper_path(const char *name)
 {
@@ -49,6 +50,7 @@ int helper_setup(void **state)
 	mock = mmap(NULL, sizeof(*mock), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	close(fd);
 	helper = 0;
+	log_to = -1;
 	return mock == MAP_FAILED ? -1 : 0;
 }
 
@@ -114,13 +116,25 @@ static _Noreturn void exec_helper(const char *const *arguments)
 	_exit(127);
 }
 
+void helper_log_to(int fd)
+{
+	log_to = fd;
+}
+
+static int open_log(void)
+{
+	if (log_to >= 0)
+		return log_to;
+	return open(helper_path("log"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+}
+
 void helper_start_on(int input, const char *const *arguments)
 {
 	assert_environment();
 	listens = false;
 	helper = fork();
 	if (!helper) {
-		int log = open(helper_path("log"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+		int log = open_log();
 
 		dup2(input, STDIN_FILENO);
 		dup2(log, STDOUT_FILENO);

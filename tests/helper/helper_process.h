@@ -38,6 +38,9 @@ void helper_start(const char *const *arguments);
 /** helper_start_on - the same with @input as descriptor 0. */
 void helper_start_on(int input, const char *const *arguments);
 
+/** helper_log_to - what the next helper has as descriptors 1 and 2 in place of that file. */
+void helper_log_to(int fd);
+
 /** helper_start_closed - the same without descriptors 0, 1 and 2. */
 void helper_start_closed(const char *const *arguments);
 

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/capability.h>
 #include <poll.h>
 #include <pwd.h>
@@ -189,10 +190,17 @@ static void keeps_but_one_capability(void **state)
 
 static void is_nobody_when_started_by_root(void **state)
 {
+	gid_t groups[64];
+	int group_count;
+
 	(void)state;
 	if (getuid() || getpwnam(HELPER_ACCOUNT))
 		skip();
+	group_count = getgroups(sizeof(groups) / sizeof(groups[0]), groups);
+	assert_true(group_count >= 0);
+	assert_int_equal(setgroups(1, (const gid_t[]){ 4711 }), 0);
 	helper_listen_with(NULL);
+	assert_int_equal(setgroups((size_t)group_count, groups), 0);
 	assert_field("Uid", "65534\t65534\t65534\t65534");
 	assert_field("Gid", "65534\t65534\t65534\t65534");
 	assert_field("Groups", " ");

@@ -254,18 +254,26 @@ static void never_removes_what_is_no_socket(void **state)
 	assert_int_equal(access(path, F_OK), 0);
 }
 
+static int connect_as_soon_as_it_listens(void)
+{
+	int connection = -1;
+
+	for (double end = milliseconds() + PATIENCE_MS; connection < 0 && milliseconds() < end;)
+		connection = helper_try_connect();
+	return connection;
+}
+
 /* Descriptors 0 to 2 are where words are written to: nothing else may end up there. */
 static void survives_closed_standard_descriptors(void **state)
 {
 	struct helper_reply reply;
 	int device = helper_open_device();
-	int connection = -1;
+	int connection;
 	const char *path = strdupa(helper_path("sock"));
 
 	(void)state;
 	helper_start_closed((const char *[]){ "--listen", path, NULL });
-	for (double end = milliseconds() + PATIENCE_MS; connection < 0 && milliseconds() < end;)
-		connection = helper_try_connect();
+	connection = connect_as_soon_as_it_listens();
 	helper_send_good(connection, device);
 	assert_int_equal(helper_receive(connection, &reply), 0);
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
@@ -277,6 +285,50 @@ static void survives_closed_standard_descriptors(void **state)
 	}
 	close(connection);
 	close(device);
+}
+
+/* Once as it starts, once for each request, and twice in a process that is to go on. */
+static void serves_though_nobody_reads_its_log(int log)
+{
+	const char *path = strdupa(helper_path("sock"));
+	int device = helper_open_device();
+
+	helper_log_to(log);
+	helper_start((const char *[]){ "--listen", path, NULL });
+	for (int i = 0; i < 2; i++) {
+		struct helper_reply reply;
+		int connection = connect_as_soon_as_it_listens();
+
+		helper_send_good(connection, device);
+		assert_int_equal(helper_receive(connection, &reply), 0);
+		close(connection);
+	}
+	close(device);
+}
+
+static void serves_though_its_log_is_full(void **state)
+{
+	int ends[2];
+
+	(void)state;
+	assert_int_equal(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+	while (write(ends[1], "x", 1) == 1)
+		;
+	fcntl(ends[1], F_SETFL, 0);
+	serves_though_nobody_reads_its_log(ends[1]);
+	close(ends[0]);
+	close(ends[1]);
+}
+
+static void serves_though_its_log_is_broken(void **state)
+{
+	int ends[2];
+
+	(void)state;
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	close(ends[0]);
+	serves_though_nobody_reads_its_log(ends[1]);
+	close(ends[1]);
 }
 
 static void ends_at_sigterm_and_sigint(void **state)
@@ -311,6 +363,8 @@ int main(void)
 		TEST(leaves_a_busy_socket_and_one_of_another_type_alone),
 		TEST(never_removes_what_is_no_socket),
 		TEST(survives_closed_standard_descriptors),
+		TEST(serves_though_its_log_is_full),
+		TEST(serves_though_its_log_is_broken),
 		TEST(ends_at_sigterm_and_sigint),
 	};
 

@@ -333,7 +333,7 @@ static void closes_on_a_client_that_says_nothing(void **state)
 		assert_int_equal(error, -1);
 		helper_wait_for_log("errno=ECONNRESET", 1);
 	} else {
-		assert_in_range(milliseconds() - start, 90, PATIENCE_MS);
+		assert_in_range(milliseconds() - start, 90, 2000);
 		assert_int_equal(error, EAGAIN);
 		helper_wait_for_log("reason=\"no request came in time\"", 1);
 	}
@@ -392,11 +392,27 @@ static void takes_only_the_first_of_many_requests(void **state)
 	close(connection);
 }
 
+/* Whatever whoever starts the helper does with SIGALRM. */
+static int start_without_sigalrm_and_connect(void)
+{
+	sigset_t alarm_only;
+	int connection;
+
+	sigemptyset(&alarm_only);
+	sigaddset(&alarm_only, SIGALRM);
+	sigprocmask(SIG_BLOCK, &alarm_only, NULL);
+	signal(SIGALRM, SIG_IGN);
+	connection = start_and_connect();
+	signal(SIGALRM, SIG_DFL);
+	sigprocmask(SIG_UNBLOCK, &alarm_only, NULL);
+	return connection;
+}
+
 static void kills_a_request_that_hangs(void **state)
 {
 	struct helper_request request = helper_good_request();
 	struct helper_reply reply;
-	int connection = start_and_connect();
+	int connection = start_without_sigalrm_and_connect();
 	int device = helper_open_device();
 
 	(void)state;
