@@ -103,6 +103,17 @@ static void log_dismissed(const struct helper_peer *peer, const char *reason)
 	helper_log_line(&line);
 }
 
+static void log_closers_hang(void)
+{
+	struct logfmt line;
+
+	logfmt_begin(&line, HELPER_NAME, LOG_LEVEL_ERROR);
+	logfmt_text(&line, "outcome", "failed");
+	logfmt_text(&line, "reason", "too many processes hang in closing what clients sent");
+	logfmt_text(&line, "hint", "nobody is served until one ends; see what file systems hang");
+	helper_log_line(&line);
+}
+
 static void forget_child(struct server *server, pid_t pid, int status)
 {
 	for (size_t i = 0; i < server->child_count; i++)
@@ -202,6 +213,8 @@ static void close_unwanted(struct server *server)
 		close(server->unwanted[--server->unwanted_count]);
 	server->closers[server->closer_count++] = pid;
 	kill(pid, SIGUSR1);
+	if (server->closer_count == CLOSERS_MAX)
+		log_closers_hang();
 }
 
 enum waiting { NOTHING, MESSAGE, END };

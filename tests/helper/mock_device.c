@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,20 +58,36 @@ static long read_device_link(char *target, size_t size)
 	return (long)size;
 }
 
-/* iommufd.c reads the link by syscall(2). */
+/* iommufd.c reads the link by syscall(2). Not every container has it. */
 long syscall(long number, ...)
 {
 	long (*real)(long number, ...) = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
-	long a[6];
+	long a[6], result;
 	va_list arguments;
 
 	va_start(arguments, number);
 	for (int i = 0; i < 6; i++)
 		a[i] = va_arg(arguments, long);
 	va_end(arguments);
-	if (number == SYS_readlinkat && !strcmp((const char *)a[1], DEVICE_LINK))
+	result = real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+	if (number == SYS_readlinkat && !strcmp((const char *)a[1], DEVICE_LINK) &&
+	    (result >= 0 || errno == ENOENT))
 		return read_device_link((char *)a[2], (size_t)a[3]);
-	return real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+	return result;
+}
+
+/* A process whose end waits for a file system does so beyond any signal. */
+void _exit(int status)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	if (mock->hang_end)
+		sigprocmask(SIG_BLOCK, &all, NULL);
+	while (mock->hang_end)
+		poll(NULL, 0, 10);
+	for (;;)
+		syscall(SYS_exit_group, status);
 }
 
 static int set(const struct option *option)

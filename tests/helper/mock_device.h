@@ -19,5 +19,6 @@ struct mock_device {
 	atomic_int hang;     /* SET of mode user never returns */
 	atomic_int mode;     /* in force */
 	atomic_int sets, gets;
-	atomic_int wrong; /* calls that no kernel of Linux 6.2 to 7.3 would understand */
+	atomic_int wrong;    /* calls that no kernel of Linux 6.2 to 7.3 would understand */
+	atomic_int hang_end; /* _exit(2) never ends a process */
 };

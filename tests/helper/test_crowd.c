@@ -487,6 +487,29 @@ static void lets_a_connection_go_though_a_request_hangs(void **state)
 	close(hanging.fd);
 }
 
+static void bounds_the_processes_that_hang_at_their_end(void **state)
+{
+	size_t descriptors;
+	pid_t pid;
+
+	(void)state;
+	if (access("/proc/thread-self/children", F_OK) < 0)
+		skip();
+	helper_listen_with(NULL);
+	set_budget();
+	descriptors = descriptors_of_helper();
+	wait_until_idle(descriptors);
+	mock->hang_end = 1;
+	pid = start_flood(connect_and_keep, false);
+	helper_wait_for_log("reason=\"too many processes hang", 1);
+	poll(NULL, 0, 100);
+	assert_int_equal(children_of_helper(), 64);
+	mock->hang_end = 0;
+	assert_in_budget("after the end of what hung", typical_request());
+	stop_flood(pid);
+	wait_until_idle(descriptors);
+}
+
 static void goes_on_when_it_is_out_of_descriptors(void **state)
 {
 	struct rlimit before, few;
@@ -521,6 +544,7 @@ int main(int argc, char **argv)
 		TEST(serves_one_process_while_the_requests_of_another_hang),
 		TEST(is_not_held_up_by_descriptors_that_are_slow_to_close),
 		TEST(lets_a_connection_go_though_a_request_hangs),
+		TEST(bounds_the_processes_that_hang_at_their_end),
 		TEST(goes_on_when_it_is_out_of_descriptors),
 	};
 

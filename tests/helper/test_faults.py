@@ -213,6 +213,8 @@ class Unit(Case):
         self.judge(fault, answer)
         if status:
             self.assertNotEqual(answer, 0)
+        if "iommufd-rlimit-helper: error:" in self.log.read_text():
+            self.assertEqual(status, 1)
 
 
 class Start(Case):
