@@ -72,13 +72,6 @@ static const char *change_user(void)
 	return NULL;
 }
 
-/* Only an exec could make use of the bounding set, and the right to empty it is itself one. */
-static void empty_bounding_set(void)
-{
-	for (int capability = 0; prctl(PR_CAPBSET_DROP, capability) == 0; capability++)
-		;
-}
-
 static const char *drop_capabilities(void)
 {
 	struct __user_cap_data_struct has[_LINUX_CAPABILITY_U32S_3] = { 0 };
@@ -101,7 +94,6 @@ const char *helper_confine_privileges(void)
 {
 	const char *failed;
 
-	empty_bounding_set();
 	if (!geteuid()) {
 		failed = change_user();
 		if (failed)

@@ -9,11 +9,11 @@
  * process, so that none crowds out the others.
  *
  * close(2) of a connection closes also the descriptors that wait in it, and hangs with them. So
- * this process closes none unless a child holds it, too, and ends later: the one that serves it, or
- * a closer, which does nothing else. That end ignores SO_LINGER; a file system that blocks it keeps
- * the child, and so one of its user's places, or one of the closers. Once these are all kept, no
- * more is accepted: something has to give, and a bound is better than as many processes as a
- * hostile client likes.
+ * this process closes none with a message unless a child holds it, too, and ends later: the one
+ * that serves it, or a closer, which does nothing else. That end ignores SO_LINGER; a file system
+ * that blocks it keeps the child, and so one of its user's places, or one of the closers. Once
+ * these are all kept, no more is accepted: something has to give, and a bound is better than as
+ * many processes as a hostile client likes.
  */
 #include "helper_listen.h"
 
@@ -179,23 +179,6 @@ static void become_child(const struct server *server)
 	close(server->listener);
 }
 
-static pid_t start_child(struct server *server, int connection)
-{
-	static const int off = 0;
-	pid_t pid = fork_or_wait(server);
-
-	if (!pid) {
-		become_child(server);
-		setsockopt(connection, SOL_SOCKET, SO_PASSCRED, &off, sizeof(off));
-		_exit(helper_serve(connection, server->access) ? EXIT_SUCCESS : EXIT_FAILURE);
-	}
-	if (pid > 0) {
-		close(connection);
-		kill(pid, SIGUSR1);
-	}
-	return pid;
-}
-
 static void close_unwanted(struct server *server)
 {
 	pid_t pid;
@@ -247,7 +230,10 @@ static void dismiss(struct server *server, size_t i, const char *reason)
 	forget(server, i);
 	log_dismissed(&connection.peer, reason);
 	shutdown(connection.fd, SHUT_RDWR);
-	server->unwanted[server->unwanted_count++] = connection.fd;
+	if (what_waits(connection.fd) == END) /* and nothing more can come */
+		close(connection.fd);
+	else
+		server->unwanted[server->unwanted_count++] = connection.fd;
 }
 
 /* The connections are in the order of their deadlines. */
@@ -276,13 +262,21 @@ static bool may_start(const struct server *server, const struct helper_peer *pee
 
 static void start(struct server *server, size_t i)
 {
+	static const int off = 0;
 	const struct connection connection = server->connections[i];
-	pid_t pid;
+	pid_t pid = fork_or_wait(server);
 
+	if (!pid) {
+		become_child(server);
+		setsockopt(connection.fd, SOL_SOCKET, SO_PASSCRED, &off, sizeof(off));
+		_exit(helper_serve(connection.fd, server->access) ? EXIT_SUCCESS : EXIT_FAILURE);
+	}
+	if (pid < 0)
+		return;
 	forget(server, i);
-	pid = start_child(server, connection.fd);
-	if (pid > 0)
-		server->children[server->child_count++] = (struct child){ pid, connection.peer };
+	close(connection.fd);
+	server->children[server->child_count++] = (struct child){ pid, connection.peer };
+	kill(pid, SIGUSR1);
 }
 
 /* Something is there to be read from a connection, if only its end. True where it is gone then. */
