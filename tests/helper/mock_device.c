@@ -5,7 +5,12 @@
  * A preload that plays the kernel to the helper: sysfs calls /dev/full an iommufd, and IOMMU_OPTION
  * is answered as the file named by MOCK_DEVICE says. The call goes to the real kernel first:
  * through the helper's filter, and to find out what descriptor it is.
+ *
+ * And to a program that opens the device by its name, for scripts/bench: at the price of the system
+ * call that the real one is. With MOCK_UNPRIVILEGED, SET wants the helper.
  */
+#undef _FILE_OFFSET_BITS
+#undef _TIME_BITS
 #undef _FORTIFY_SOURCE
 
 #include "mock_device.h"
@@ -16,12 +21,15 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#undef open64
 
 #define DEVICE_LINK "/sys/dev/char/1:7" /* /dev/full: admin-guide/devices.txt */
 
@@ -33,7 +41,21 @@ struct option {
 	uint64_t val64 __attribute__((aligned(8)));
 };
 
+typedef long syscall_function(long number, ...);
+
+int open64(const char *path, int flags, ...);
+
 static struct mock_device *mock;
+static bool unprivileged;
+
+static syscall_function *real_syscall(void)
+{
+	static syscall_function *_Atomic function;
+
+	if (!function)
+		function = (syscall_function *)dlsym(RTLD_NEXT, "syscall");
+	return function;
+}
 
 __attribute__((constructor)) static void map(void)
 {
@@ -46,6 +68,24 @@ __attribute__((constructor)) static void map(void)
 	close(fd);
 	if (mock == MAP_FAILED)
 		abort();
+	unprivileged = getenv("MOCK_UNPRIVILEGED");
+}
+
+/* Each open of the device makes a new iommufd. */
+int open64(const char *path, int flags, ...)
+{
+	mode_t mode = 0;
+	va_list arguments;
+
+	va_start(arguments, flags);
+	if (flags & O_CREAT)
+		mode = va_arg(arguments, mode_t);
+	va_end(arguments);
+	if (!strcmp(path, "/dev/iommu")) {
+		path = MOCK_DEVICE_PATH;
+		mock->mode = 0;
+	}
+	return (int)real_syscall()(SYS_openat, AT_FDCWD, path, flags | O_LARGEFILE, mode);
 }
 
 static long read_device_link(char *target, size_t size)
@@ -61,7 +101,6 @@ static long read_device_link(char *target, size_t size)
 /* iommufd.c reads the link by syscall(2). Not every container has it. */
 long syscall(long number, ...)
 {
-	long (*real)(long number, ...) = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
 	long a[6], result;
 	va_list arguments;
 
@@ -69,7 +108,7 @@ long syscall(long number, ...)
 	for (int i = 0; i < 6; i++)
 		a[i] = va_arg(arguments, long);
 	va_end(arguments);
-	result = real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+	result = real_syscall()(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 	if (number == SYS_readlinkat && !strcmp((const char *)a[1], DEVICE_LINK) &&
 	    (result >= 0 || errno == ENOENT))
 		return read_device_link((char *)a[2], (size_t)a[3]);
@@ -97,6 +136,8 @@ static int set(const struct option *option)
 		poll(NULL, 0, -1);
 	if (option->val64 > 1)
 		return EINVAL;
+	if (unprivileged)
+		return EPERM;
 	if (!mock->set_errno && !mock->lost_set)
 		mock->mode = (int)option->val64;
 	return mock->set_errno;
