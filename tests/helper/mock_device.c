@@ -126,7 +126,7 @@ void _exit(int status)
 	while (mock->hang_end)
 		poll(NULL, 0, 10);
 	for (;;)
-		syscall(SYS_exit_group, status);
+		syscall(SYS_exit_group, status, 0, 0, 0, 0, 0); /* as many as it takes */
 }
 
 static int set(const struct option *option)
