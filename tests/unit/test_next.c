@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@
 #include <cmocka.h>
 
 static unsigned lookups;
+static bool error_pending;
 
 static int libc_open(const char *path, int flags, ...)
 {
@@ -52,6 +54,13 @@ void *dlsym(void *restrict handle, const char *restrict name)
 		return (void *)libc_open;
 	if (!strcmp(name, "openat"))
 		return (void *)libc_openat;
+	error_pending = true;
+	return NULL;
+}
+
+char *dlerror(void)
+{
+	error_pending = false;
 	return NULL;
 }
 
@@ -62,6 +71,15 @@ static void test_found_and_substituted(void **state)
 	assert_int_equal(next_resolve()->open64("/dev/null", O_RDONLY, 0), 1001);
 	assert_int_equal(next_resolve()->openat(AT_FDCWD, "/dev/null", O_RDONLY, 0), 1002);
 	assert_int_equal(next_resolve()->openat64(AT_FDCWD, "/dev/null", O_RDONLY, 0), 1002);
+}
+
+/* dlerror() of the program is not to tell of what we did not find. */
+static void test_leaves_no_error(void **state)
+{
+	(void)state;
+	next_resolve();
+	assert_true(lookups > 0);
+	assert_false(error_pending);
 }
 
 static void test_looked_up_once(void **state)
@@ -93,6 +111,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_found_and_substituted),
+		cmocka_unit_test(test_leaves_no_error),
 		cmocka_unit_test(test_looked_up_once),
 		cmocka_unit_test(test_missing),
 	};
