@@ -40,8 +40,9 @@ enum {
 	CHILDREN_MAX = 64,
 	CHILDREN_PER_USER = 16, /* and one for each process */
 	ACCEPTS_AT_A_TIME = 64, /* before those that have said something get their turn */
-	UNWANTED_MAX = CONNECTIONS_MAX + ACCEPTS_AT_A_TIME,
 	CLOSERS_MAX = 64,
+	UNWANTED_AT_A_TIME = 64, /* fewer wait for the end of the closers there are */
+	UNWANTED_MAX = UNWANTED_AT_A_TIME + CONNECTIONS_MAX + ACCEPTS_AT_A_TIME,
 	PATIENCE_MS = 2000, /* the library gives up at the same time */
 };
 
@@ -183,7 +184,8 @@ static void close_unwanted(struct server *server)
 {
 	pid_t pid;
 
-	if (!server->unwanted_count || server->closer_count == CLOSERS_MAX)
+	if (server->unwanted_count < (server->closer_count ? UNWANTED_AT_A_TIME : 1) ||
+	    server->closer_count == CLOSERS_MAX)
 		return;
 	pid = fork_or_wait(server);
 	if (!pid) {
