@@ -8,4 +8,4 @@
 uname -r
 "$qemu" --version
 [ -c /dev/iommu ] || fail "no /dev/iommu"
-[ ${#devices[@]} = 12 ] || fail "${#devices[@]} devices of 12 are bound to vfio-pci"
+[ ${#devices[@]} = 64 ] || fail "${#devices[@]} devices of 64 are bound to vfio-pci"

@@ -155,6 +155,24 @@ modes_are() { # VM MODE
 	ok "$1: mode $2 in the kernel"
 }
 
+### The helper, by itself
+
+helper_log=$vms/helper.log
+helper_says() { [[ $(<"$helper_log") == *"$1"* ]]; }
+
+helper_start() {
+	mkdir -p /run/iommufd-rlimit
+	: >"$helper_log" # before anybody looks into it
+	nice -n -10 /usr/libexec/iommufd-rlimit-helper --listen /run/iommufd-rlimit/helper.sock --group vm 2>"$helper_log" &
+	helper=$!
+	wait_for helper_says listening= || fail "the helper does not listen: $(<"$helper_log")"
+}
+
+helper_kill() {
+	kill -KILL "$helper"
+	wait "$helper" || true
+}
+
 ### What was said
 
 stderr_has() { # VM TEXT

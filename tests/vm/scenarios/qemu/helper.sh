@@ -10,16 +10,6 @@ memory=64
 limit=100 # enough for one VM, not for two
 with=(env LD_PRELOAD="$shim" IOMMUFD_RLIMIT_MODE=process)
 
-helper_log=$vms/helper.log
-helper_says() { [[ $(<"$helper_log") == *"$1"* ]]; }
-
-helper_start() {
-	: >"$helper_log" # before anybody looks into it
-	/usr/libexec/iommufd-rlimit-helper --listen /run/iommufd-rlimit/helper.sock --group vm 2>"$helper_log" &
-	helper=$!
-	wait_for helper_says listening= || fail "the helper does not listen: $(<"$helper_log")"
-}
-
 has_no_capability() { # VM
 	local set
 	for set in CapInh CapPrm CapEff CapAmb; do
@@ -41,7 +31,6 @@ opens() { # HOW COMMAND...
 	ok "an open takes $microseconds us $1"
 }
 
-mkdir -p /run/iommufd-rlimit
 helper_start
 helper_says uid=65534 || fail "the helper is still root: $(<"$helper_log")"
 helper_says cap_sys_resource=yes || fail "the helper lacks its capability: $(<"$helper_log")"
@@ -59,8 +48,7 @@ for i in {1..8}; do
 		fail "the helper does not say whom it served: $(<"$helper_log")"
 done
 
-kill -KILL "$helper"
-wait "$helper" || true
+helper_kill
 vm_start orphan
 vm_runs orphan
 shim_says orphan 'iommufd-rlimit: warning:' outcome=denied errno=EPERM helper=ECONNREFUSED
@@ -87,4 +75,3 @@ as_user=(setpriv --reuid=1000 --regid=1000 --clear-groups)
 opens "without the shim" "${as_user[@]}"
 opens "with the capability" "${as_user[@]}" "${sys_resource[@]}" "${with[@]}"
 opens "through the helper" "${as_user[@]}" "${with[@]}"
-kill "$helper"
