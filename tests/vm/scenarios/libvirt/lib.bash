@@ -24,6 +24,7 @@ fi
 . /host/guest/lib.sh
 
 until systemctl is-active --quiet basic.target; do sleep 0.2; done 2>/dev/null
+udevadm settle # which sets the permissions of all devices at the start
 
 limit=400
 memory=256
