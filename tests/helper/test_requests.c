@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -467,6 +468,20 @@ static void serves_a_member_of_an_allowed_group(void **state)
 	expect_access("--allow-group", getgid(), 0);
 }
 
+static void serves_a_member_by_a_supplementary_group(void **state)
+{
+	const gid_t other = 4711;
+	gid_t groups[256];
+	int count = getgroups(256, groups);
+
+	(void)state;
+	if (geteuid() || count < 0)
+		skip();
+	assert_int_equal(setgroups(1, &other), 0);
+	expect_access("--allow-group", other, 0);
+	assert_int_equal(setgroups((size_t)count, groups), 0);
+}
+
 static void refuses_who_is_in_no_allowed_group(void **state)
 {
 	(void)state;
@@ -508,6 +523,7 @@ int main(void)
 		TEST(serves_an_allowed_user),
 		TEST(refuses_another_user),
 		TEST(serves_a_member_of_an_allowed_group),
+		TEST(serves_a_member_by_a_supplementary_group),
 		TEST(refuses_who_is_in_no_allowed_group),
 	};
 	const struct CMUnitTest listening_tests[] = { TEST(passes_on_what_the_kernel_says) };
