@@ -12,7 +12,9 @@ limit=400             # its RLIMIT_MEMLOCK in MiB
 memory=256            # the guest's memory in MiB
 privileges=()         # options of setpriv
 with=()               # the command before QEMU: env, the launcher
-qemu=$(command -v qemu-system-x86_64)
+machine=$(uname -m)
+qemu=$(command -v "qemu-system-$machine")
+declare -A machine_type=([x86_64]=q35 [aarch64]=virt)
 object=iommufd,id=iommufd0
 
 # For privileges: the one capability that lets QEMU set the mode itself.
@@ -71,7 +73,7 @@ vm_start() {
 	mkfifo "$dir/qmp.in"
 	exec {qmp}<>"$dir/qmp.in"
 	prlimit --memlock=$((limit << 20)) setpriv --reuid="$user" --regid="$user" --clear-groups "${privileges[@]}" \
-		"${with[@]}" "$qemu" -M q35 -m "$memory" -nodefaults -display none -S -qmp stdio "$@" \
+		"${with[@]}" "$qemu" -M "${machine_type[$machine]}" -m "$memory" -nodefaults -display none -S -qmp stdio "$@" \
 		<&"$qmp" {qmp}>&- >"$dir/qmp.out" 2>"$dir/stderr" &
 	pid[$name]=$!
 	exec {qmp}>&-

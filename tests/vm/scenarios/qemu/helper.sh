@@ -8,6 +8,7 @@
 
 memory=64
 limit=100 # enough for one VM, not for two
+comm=${qemu##*/} comm=${comm:0:15}
 with=(env LD_PRELOAD="$shim" IOMMUFD_RLIMIT_MODE=process)
 
 has_no_capability() { # VM
@@ -44,7 +45,7 @@ for i in {1..8}; do
 	modes_are "vm$i" process
 	accounted_by_process "vm$i"
 	has_no_capability "vm$i"
-	helper_says "outcome=applied requested=process effective=process pid=${pid[vm$i]} uid=1000 gid=1000 comm=qemu-system-x86" ||
+	helper_says "outcome=applied requested=process effective=process pid=${pid[vm$i]} uid=1000 gid=1000 comm=$comm" ||
 		fail "the helper does not say whom it served: $(<"$helper_log")"
 done
 
