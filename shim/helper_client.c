@@ -35,15 +35,13 @@ static int wait_until(int fd, int64_t deadline)
 	struct pollfd readable = { .fd = fd, .events = POLLIN };
 
 	for (;;) {
-		const long left = (long)(deadline - now_ms());
+		const int64_t until = deadline - now_ms();
+		const long left = until > 0 ? (long)until : 0; /* what is there already counts */
 		const struct {
 			long seconds, nanoseconds; /* the kernel's timespec, not libc's */
 		} timeout = { left / 1000, left % 1000 * 1000000 };
-		long count;
+		const long count = syscall(SYS_ppoll, &readable, 1, &timeout, NULL, 0);
 
-		if (left <= 0)
-			return ETIMEDOUT;
-		count = syscall(SYS_ppoll, &readable, 1, &timeout, NULL, 0);
 		if (count >= 0)
 			return count ? 0 : ETIMEDOUT;
 		if (errno != EINTR)

@@ -85,7 +85,7 @@ static void log_killed(const struct helper_peer *peer, int number)
 	logfmt_number(&line, "signal", number);
 	helper_peer_log(peer, &line);
 	logfmt_text(&line, "reason",
-		    number == SIGALRM ? "the descriptor hangs whoever looks at it"
+		    number == SIGALRM ? "the descriptor hangs, or this machine is too busy"
 				      : "the request was not carried out");
 	logfmt_text(&line, "hint", "see what this user runs");
 	helper_log_line(&line);
