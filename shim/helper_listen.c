@@ -43,6 +43,7 @@ enum {
 	CLOSERS_MAX = 64,
 	UNWANTED_AT_A_TIME = 64, /* fewer wait for the end of the closers there are */
 	UNWANTED_MAX = UNWANTED_AT_A_TIME + CONNECTIONS_MAX + ACCEPTS_AT_A_TIME,
+	GO_SECONDS = 60,
 	PATIENCE_MS = 2000, /* the library gives up at the same time */
 };
 
@@ -163,21 +164,22 @@ static pid_t fork_or_wait(struct server *server)
 }
 
 /*
- * In a new child: waits until the parent has closed what it gave away. Other connections stay open
- * here until the end, for closing them might take long.
+ * In a new child: waits until the parent has closed what it gave away; for long, because on a busy
+ * machine that may take more than what a request is given. Other connections stay open here until
+ * the end, for closing them might take long.
  */
 static void become_child(const struct server *server)
 {
+	static const struct timespec patience = { .tv_sec = GO_SECONDS };
 	sigset_t go, none;
-	int number;
 
-	helper_serve_deadline();
+	close(server->listener);
 	sigemptyset(&go);
 	sigaddset(&go, SIGUSR1);
-	sigwait(&go, &number);
+	sigtimedwait(&go, NULL, &patience);
+	helper_serve_deadline();
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	close(server->listener);
 }
 
 static void close_unwanted(struct server *server)
@@ -206,7 +208,7 @@ enum waiting { NOTHING, MESSAGE, END };
 
 /* The connections have the listener's SO_PASSCRED, so there is something to truncate in an empty
  * message, too. */
-static enum waiting what_waits(int connection)
+static enum waiting peek(int connection)
 {
 	char byte;
 	struct iovec data = { &byte, sizeof(byte) };
@@ -215,6 +217,15 @@ static enum waiting what_waits(int connection)
 	if (recvmsg(connection, &message, MSG_PEEK | MSG_DONTWAIT) < 0)
 		return errno == EAGAIN ? NOTHING : MESSAGE;
 	return message.msg_flags & MSG_CTRUNC ? MESSAGE : END;
+}
+
+/* The kernel looks for a message first, and for the end then; what came between is there to see the
+ * second time (net/unix/af_unix.c: __unix_dgram_recvmsg). */
+static enum waiting what_waits(int connection)
+{
+	enum waiting first = peek(connection);
+
+	return first == END ? peek(connection) : first;
 }
 
 static void forget(struct server *server, size_t i)

@@ -63,7 +63,7 @@ ERRORS = {
     "write": "EAGAIN EINTR EIO ENOSPC EPIPE",
 }
 # strace does not play how the first two fail: with the old break, and closed all the same. The rest cannot.
-NEVER = {"brk", "close", "execve", "exit_group", "geteuid", "geteuid32", "getpid", "set_robust_list", "umask"}
+NEVER = {"brk", "close", "execve", "exit_group", "geteuid", "geteuid32", "getpid", "kill", "set_robust_list", "umask"}
 # Without these nobody is to be served.
 VITAL = re.compile(r"capget|capset|setgroups|setres[ug]id|prctl\(PR_SET_|getsockopt|recvmsg|statx|readlinkat")
 
@@ -287,15 +287,15 @@ class Listen(Case):
             self.ask(connection)
             return self.answer(connection)
 
-    def request_under(self, *strace):
-        """With a strace that comes for one request, and goes."""
+    def request_under(self, *strace, patience=0.2):
+        """With a strace that comes for one request, and goes once its child has, or was not reaped."""
         tracer = subprocess.Popen(
-            ["strace", "-f", "-p", str(self.helper.pid), *strace], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            ["strace", "-p", str(self.helper.pid), *strace], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
         with tracer.stderr:
             self.assertIn("attached", tracer.stderr.readline())
             answer = self.request()
-            until(lambda: not self.children(), 0.2)  # but one that failed to be reaped
+            until(lambda: not self.children(), patience)
             tracer.terminate()
             tracer.stderr.read()
         tracer.wait(PATIENCE)
@@ -305,7 +305,7 @@ class Listen(Case):
         self.assertEqual(self.request(), 0)
         self.assertTrue(until(lambda: not self.children()))
         self.idle = self.descriptors()
-        self.assertEqual(self.request_under("-o", self.trace), 0)
+        self.assertEqual(self.request_under("-f", "-o", self.trace, patience=PATIENCE), 0)
         faults = {}
         for process in faults_by_process(self.trace):
             for fault in process:
@@ -319,10 +319,18 @@ class Listen(Case):
 
     def check(self, fault, error):
         self.log.write_text("")
-        self.judge(fault, self.request_under(*fault.strace(error)))
+        self.judge(fault, self.request_under("-f", *fault.strace(error)))
         self.assertIsNone(self.helper.poll(), "it has ended")
         self.assertEqual(self.request(), 0, "the next one is not served")
         self.assertTrue(until(self.is_idle), "something is left behind")
+
+    def test_end_seen_for_a_message(self):
+        """The kernel may say so of a message that came while it looked. Without -f: the parent's look alone."""
+        self.assertEqual(self.request_under("-o", "/dev/null", "--inject=recvmsg:retval=0:when=1"), 0)
+
+    def test_parent_is_slow(self):
+        """Slower than what a child has for a request."""
+        self.assertEqual(self.request_under("-o", "/dev/null", "--inject=clone:delay_exit=3500000:when=1"), 0)
 
 
 if __name__ == "__main__":
