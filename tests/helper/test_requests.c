@@ -334,7 +334,7 @@ static void closes_on_a_client_that_says_nothing(void **state)
 		assert_int_equal(error, -1);
 		helper_wait_for_log("errno=ECONNRESET", 1);
 	} else {
-		assert_in_range(milliseconds() - start, 90, 2000);
+		assert_in_range(milliseconds() - start, 90, PATIENCE_MS);
 		assert_int_equal(error, EAGAIN);
 		helper_wait_for_log("reason=\"no request came in time\"", 1);
 	}
