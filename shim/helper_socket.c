@@ -111,7 +111,8 @@ static int lock_path(const char *path)
 	stpcpy(stpcpy(name, path), ".lock");
 	fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0) {
-		helper_log_problem("cannot create %s: %s; its directory must exist and be writable",
+		helper_log_problem("cannot open %s: %s; its directory must exist and be writable, "
+				   "and a file left there be this user's",
 				   name, strerror(errno));
 		return -1;
 	}
