@@ -12,10 +12,11 @@
 int main(int argc, char **argv)
 {
 	const size_t count = argc > 1 ? strtoul(argv[1], NULL, 10) : 0;
-	double *times = calloc(count, sizeof(times[0]));
+	double *times;
 
 	if (!count)
 		return 2;
+	times = calloc(count, sizeof(times[0]));
 	for (size_t i = 0; i < count; i++) {
 		const double begin = microseconds();
 		const int fd = open64("/dev/iommu", O_RDWR | O_CLOEXEC);
