@@ -19,7 +19,7 @@ int main(int argc, char **argv)
 	times = calloc(count, sizeof(times[0]));
 	for (size_t i = 0; i < count; i++) {
 		const double begin = microseconds();
-		const int fd = open64("/dev/iommu", O_RDWR | O_CLOEXEC);
+		const int fd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
 
 		times[i] = microseconds() - begin;
 		if (fd < 0 || close(fd))
