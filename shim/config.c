@@ -56,7 +56,7 @@ static const char *lookup(char *const environment[], const char *name)
 {
 	const char *value = NULL;
 
-	for (; environment && *environment && !value; environment++)
+	for (; *environment && !value; environment++)
 		value = value_of(*environment, name);
 	return value;
 }
@@ -90,29 +90,24 @@ static void set_word(struct config *config, enum config_variable variable, int w
 	}
 }
 
-static enum config_fault copy_path(char *to, size_t size, const char *path, bool secure)
-{
-	if (secure)
-		return CONFIG_SECURE;
-	if (strlen(path) >= size)
-		return CONFIG_TOO_LONG;
-	strcpy(to, path);
-	return CONFIG_OK;
-}
-
 static enum config_fault set_path(struct config *config, enum config_variable variable,
 				  const char *value, bool secure)
 {
-	enum config_fault fault;
+	const bool is_log = variable == CONFIG_LOG;
+	const size_t size = is_log ? sizeof(config->log_path) : sizeof(config->helper);
 
-	if (*value != '/' || (variable != CONFIG_LOG && variable != CONFIG_HELPER))
+	if (*value != '/' || (!is_log && variable != CONFIG_HELPER))
 		return CONFIG_UNKNOWN;
-	if (variable == CONFIG_HELPER)
-		return copy_path(config->helper, sizeof(config->helper), value, secure);
-	fault = copy_path(config->log_path, sizeof(config->log_path), value, secure);
-	if (!fault)
+	if (secure)
+		return CONFIG_SECURE;
+	if (strlen(value) >= size)
+		return CONFIG_TOO_LONG;
+	strcpy(is_log ? config->log_path : config->helper, value);
+	if (is_log)
 		config->log = LOG_TO_PATH;
-	return fault;
+	else
+		config->helper_is_set = true;
+	return CONFIG_OK;
 }
 
 static void note_bad(struct config *config, enum config_variable variable, enum config_fault fault,
@@ -189,7 +184,8 @@ const char *config_value(const struct config *config, enum config_variable varia
 {
 	switch (variable) {
 	case CONFIG_MODE:
-		return variables[variable].words[config->mode];
+		return config->bad[variable].fault ? config->bad[variable].excerpt
+						   : variables[variable].words[config->mode];
 	case CONFIG_ON_ERROR:
 		return variables[variable].words[config->on_error];
 	case CONFIG_LOG:

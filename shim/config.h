@@ -44,6 +44,7 @@ struct config {
 	enum config_log log;
 	char log_path[CONFIG_LOG_PATH_MAX];                       /* with LOG_TO_PATH only */
 	char helper[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* empty: none */
+	bool helper_is_set;                                       /* not the default */
 	struct {
 		enum config_fault fault;
 		char excerpt[CONFIG_EXCERPT_MAX + sizeof("...")];
@@ -53,7 +54,7 @@ struct config {
 /**
  * config_parse - environment to settings
  * @config: receives the settings, none of which points into the environment
- * @environment: as environ(7); NULL where libc has not set it yet, which reads as empty
+ * @environment: as environ(7)
  * @secure: AT_SECURE of getauxval(3): paths are not honoured
  * @default_mode: the mode where IOMMUFD_RLIMIT_MODE is unset or empty
  *
@@ -72,5 +73,5 @@ const char *config_variable_name(enum config_variable variable);
 /** config_accepted - what a variable takes, for people. */
 const char *config_accepted(enum config_variable variable, enum config_fault fault);
 
-/** config_value - the word for a setting in force, or its path. */
+/** config_value - the word for a setting in force, or its path; of a bad MODE an excerpt. */
 const char *config_value(const struct config *config, enum config_variable variable);

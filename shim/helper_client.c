@@ -4,162 +4,175 @@
 #include "helper_client.h"
 
 #include "helper_protocol.h"
-#include "process.h"
+#include "iommufd.h"
 #include "sys.h"
 
 #include <errno.h>
-#include <poll.h>
-#include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <time.h>
 
-#define PAUSE_MAX_MS 64
 #define OVERFLOW_UID 65534 /* how a user namespace shows any user that it does not map */
 
-_Static_assert(HELPER_COMM_MAX == PROCESS_COMM_MAX, "the name fits");
+const char *helper_step_name(enum helper_step step)
+{
+	static const char names[][9] = {
+		[HELPER_CONNECT] = "connect", [HELPER_LISTENER] = "listener",
+		[HELPER_RECEIVE] = "receive", [HELPER_ANSWER] = "answer",
+		[HELPER_CHECK] = "check",     [HELPER_REPLACE] = "replace",
+	};
 
-/* libc's, which the vDSO answers even where a system call filter stands in the way. */
-static int64_t now_ms(void)
+	return names[step];
+}
+
+static int64_t now_us(void)
 {
 	struct timespec now = { 0 };
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-/* Until @fd (none if negative) has something to read: 0; or until @deadline: ETIMEDOUT. */
-static int wait_until(int fd, int64_t deadline)
+/* SO_SNDTIMEO or SO_RCVTIMEO of socket(7): what waits fails then with EAGAIN. */
+static int set_timeout(int connection, int option, int64_t deadline)
 {
-	struct pollfd readable = { .fd = fd, .events = POLLIN };
+	const int64_t left = deadline - now_us();
+	const struct timeval timeout = { .tv_sec = left / 1000000, .tv_usec = left % 1000000 };
 
-	for (;;) {
-		const int64_t until = deadline - now_ms();
-		const long left = until > 0 ? (long)until : 0; /* what is there already counts */
-		const struct {
-			long seconds, nanoseconds; /* the kernel's timespec, not libc's */
-		} timeout = { left / 1000, left % 1000 * 1000000 };
-		const long count = syscall(SYS_ppoll, &readable, 1, &timeout, NULL, 0);
+	if (left <= 0)
+		return ETIMEDOUT;
+	if (syscall(SYS_setsockopt, connection, SOL_SOCKET, option, &timeout, sizeof(timeout)) < 0)
+		return errno;
+	return 0;
+}
 
-		if (count >= 0)
-			return count ? 0 : ETIMEDOUT;
-		if (errno != EINTR)
-			return errno;
-	}
+static int connect_until(int connection, const char *socket_path, int64_t deadline)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	bool failed;
+	int error;
+
+	if (strlen(socket_path) >= sizeof(address.sun_path))
+		return ENAMETOOLONG;
+	memcpy(address.sun_path, socket_path, strlen(socket_path));
+	do {
+		error = set_timeout(connection, SO_SNDTIMEO, deadline);
+		if (error)
+			return error;
+		failed = syscall(SYS_connect, connection, &address, sizeof(address)) < 0;
+	} while (failed && errno == EINTR);
+	return !failed ? 0 : errno == EAGAIN ? ETIMEDOUT : errno;
 }
 
 /*
- * Whoever receives our iommufd can change what the guest's devices reach. Root can anyway, and so
- * can our own user; nobody else gets it, however he came by the name of the socket.
+ * A process that keeps a copy of our iommufd can change what the guest's devices reach. Root can
+ * anyway. So can our own user, but only a socket that the settings name may be that user's.
  */
-static bool listener_is_trusted(int connection)
+static bool listener_is_trusted(int connection, bool trust_own_user)
 {
 	struct ucred listener;
 	socklen_t size = sizeof(listener);
 
 	if (syscall(SYS_getsockopt, connection, SOL_SOCKET, SO_PEERCRED, &listener, &size) < 0)
 		return false;
-	return !listener.uid ||
-	       (listener.uid == (uid_t)syscall(SYS_EUID) && listener.uid != OVERFLOW_UID);
+	return !listener.uid || (trust_own_user && listener.uid == (uid_t)syscall(SYS_EUID) &&
+				 listener.uid != OVERFLOW_UID);
 }
 
-static int send_request(int connection, int fd, uint64_t mode)
+/* Sets @iommufd to the descriptor that came with @byte, where one did, whatever is returned. */
+static int receive_until(int connection, int64_t deadline, unsigned char *byte, int *iommufd)
 {
-	struct helper_request request = {
-		.magic = HELPER_REQUEST_MAGIC,
-		.version = HELPER_PROTOCOL_VERSION,
-		.mode = mode,
-	};
-	struct iovec bytes = { &request, sizeof(request) };
+	struct iovec bytes = { byte, sizeof(*byte) };
 	union {
 		struct cmsghdr header;
 		char space[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
-	const struct msghdr message = {
-		.msg_iov = &bytes,
-		.msg_iovlen = 1,
-		.msg_control = &control,
-		.msg_controllen = sizeof(control),
-	};
-
-	process_comm(request.comm);
-	control.header.cmsg_level = SOL_SOCKET;
-	control.header.cmsg_type = SCM_RIGHTS;
-	control.header.cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
-	return syscall(SYS_sendmsg, connection, &message, MSG_NOSIGNAL) < 0 ? errno : 0;
-}
-
-static int receive_reply(int connection, uint64_t mode)
-{
-	struct helper_reply reply;
-	char message[sizeof(reply) + 1]; /* one more, to tell a longer one */
-	/* No room for descriptors: the kernel closes any that come along. */
-	long length = syscall(SYS_recvfrom, connection, message, sizeof(message), 0, NULL, NULL);
+	} control;
+	struct msghdr message = { .msg_iov = &bytes, .msg_iovlen = 1, .msg_control = &control };
+	long length;
 	int error;
 
+	do {
+		error = set_timeout(connection, SO_RCVTIMEO, deadline);
+		if (error)
+			return error;
+		message.msg_controllen = CMSG_LEN(sizeof(int)); /* CMSG_SPACE has room for two */
+		length = syscall(SYS_recvmsg, connection, &message, MSG_CMSG_CLOEXEC);
+	} while (length < 0 && errno == EINTR);
 	if (length < 0)
-		return errno;
+		return errno == EAGAIN ? ETIMEDOUT : errno;
+	if (message.msg_controllen >= CMSG_LEN(sizeof(int)))
+		memcpy(iommufd, CMSG_DATA(&control.header), sizeof(*iommufd));
 	if (!length)
 		return ECONNRESET;
-	error = helper_reply_decode(message, (size_t)length, &reply);
+	if (*iommufd < 0)
+		return *byte == HELPER_GIVEN ? EBADMSG : 0;
+	return *byte != HELPER_GIVEN || message.msg_flags & MSG_CTRUNC ? EPROTO : 0;
+}
+
+/* dup3(2) takes neither the status flags nor close-on-exec from the descriptor that it replaces. */
+static int replace(int fd, long status_flags, int iommufd)
+{
+	const long descriptor_flags = syscall(SYS_fcntl, fd, F_GETFD);
+
+	if (descriptor_flags < 0 || syscall(SYS_fcntl, iommufd, F_SETFL, status_flags) < 0 ||
+	    syscall(SYS_dup3, iommufd, fd, descriptor_flags & FD_CLOEXEC ? O_CLOEXEC : 0) < 0)
+		return errno;
+	return 0;
+}
+
+/* Sets @step as it goes, and @iommufd to a descriptor that came, whatever is returned. */
+static int exchange(int connection, const char *socket_path, bool trust_own_user, int fd,
+		    enum helper_step *step, int *iommufd)
+{
+	const int64_t deadline = now_us() + HELPER_CLIENT_TIMEOUT_MS * 1000;
+	const long status_flags = syscall(SYS_fcntl, fd, F_GETFL);
+	unsigned char byte = HELPER_ACKNOWLEDGEMENT;
+	int error;
+
+	*step = HELPER_REPLACE;
+	if (status_flags < 0 || (status_flags & O_ACCMODE) != O_RDWR)
+		return EBADF;
+	*step = HELPER_CONNECT;
+	error = connect_until(connection, socket_path, deadline);
 	if (error)
 		return error;
-	if (!reply.error && reply.effective != mode)
-		return EPROTO;
-	return reply.error;
-}
-
-static int converse(int connection, const struct sockaddr_un *address, int fd, uint64_t mode,
-		    int64_t deadline)
-{
-	int error;
-
-	if (syscall(SYS_connect, connection, address, sizeof(*address)) < 0)
-		return errno;
-	if (!listener_is_trusted(connection))
-		return EACCES;
-	error = send_request(connection, fd, mode);
+	*step = HELPER_LISTENER;
+	if (!listener_is_trusted(connection, trust_own_user))
+		return EPERM;
+	*step = HELPER_RECEIVE;
+	error = receive_until(connection, deadline, &byte, iommufd);
 	if (error)
-		return error == EPIPE ? ECONNRESET : error;
-	error = wait_until(connection, deadline);
-	return error ? error : receive_reply(connection, mode);
+		return error;
+	*step = HELPER_ANSWER;
+	if (byte != HELPER_GIVEN)
+		return byte;
+	byte = HELPER_ACKNOWLEDGEMENT;
+	syscall(SYS_sendto, connection, &byte, sizeof(byte), MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0);
+	*step = HELPER_CHECK;
+	if (!iommufd_is_same_device(*iommufd, fd) ||
+	    !iommufd_has_rlimit_mode(*iommufd, RLIMIT_MODE_PROCESS))
+		return EPROTO;
+	*step = HELPER_REPLACE;
+	return replace(fd, status_flags, *iommufd);
 }
 
-static int try_once(const struct sockaddr_un *address, int fd, uint64_t mode, int64_t deadline)
+struct helper_result helper_client_replace(const char *socket_path, bool trust_own_user, int fd)
 {
-	int connection =
-		(int)syscall(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	int error;
+	struct helper_result result = { HELPER_CONNECT, 0 };
+	int iommufd = -1;
+	int connection = (int)syscall(SYS_socket, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	if (connection < 0)
-		return errno;
-	error = converse(connection, address, fd, mode, deadline);
-	sys_close(connection);
-	return error;
-}
-
-int helper_client_set_rlimit_mode(const char *socket_path, int fd, uint64_t mode)
-{
-	const int64_t deadline = now_ms() + HELPER_CLIENT_TIMEOUT_MS;
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	size_t length = strlen(socket_path);
-	int error;
-
-	if (length >= sizeof(address.sun_path))
-		return ENAMETOOLONG;
-	memcpy(address.sun_path, socket_path, length);
-	for (long pause = 1;; pause = pause < PAUSE_MAX_MS ? 2 * pause : pause) {
-		int64_t next;
-
-		error = try_once(&address, fd, mode, deadline);
-		/* EAGAIN: its backlog is full. ECONNRESET: it turned us away. */
-		if (error != EAGAIN && error != ECONNRESET)
-			return error;
-		next = now_ms() + pause;
-		if (next >= deadline)
-			return error;
-		wait_until(-1, next);
+	if (connection < 0) {
+		result.error = errno;
+		return result;
 	}
+	result.error =
+		exchange(connection, socket_path, trust_own_user, fd, &result.step, &iommufd);
+	if (iommufd >= 0)
+		sys_close(iommufd);
+	sys_close(connection);
+	return result;
 }

@@ -1,27 +1,50 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Copyright (C) 2026 the iommufd-rlimit-shim developers
 
-/* Asks iommufd-rlimit-helper to do what this process has no capability for. */
+/* Asks iommufd-rlimit-helper for an iommufd that this process has no capability to make. */
 #pragma once
 
-#include <stdint.h>
+#include <stdbool.h>
 
 #define HELPER_CLIENT_TIMEOUT_MS 2000 /* for the whole exchange; QEMU waits no longer */
 
+/* How far a request came. */
+enum helper_step {
+	HELPER_NOT_ASKED,
+	HELPER_CONNECT,  /* a socket, and connect(2) */
+	HELPER_LISTENER, /* the user that listens */
+	HELPER_RECEIVE,  /* what the helper sends, up to the deadline */
+	HELPER_ANSWER,   /* the helper's own errno value */
+	HELPER_CHECK,    /* what came is an iommufd in mode process */
+	HELPER_REPLACE,  /* dup3(2) and the status flags */
+};
+
+struct helper_result {
+	enum helper_step step; /* the one that failed, or the last */
+	int error;             /* errno value of that step; 0: the descriptor is replaced */
+};
+
+/** helper_step_name - "connect" and so on. */
+const char *helper_step_name(enum helper_step step);
+
 /**
- * helper_client_set_rlimit_mode - have the helper set IOMMU_OPTION_RLIMIT_MODE on a descriptor
+ * helper_client_replace - put the helper's iommufd in mode process in the place of an iommufd
  * @socket_path: the helper's socket, an absolute path
- * @fd: an iommufd of ours; the helper receives a duplicate, ours stays open and is not changed
- * @mode: an enum rlimit_mode
+ * @trust_own_user: a listener of this process's own user is believed, too; else root's alone
+ * @fd: an iommufd without objects, opened with O_RDWR. On success the number is that of the
+ * helper's iommufd, with the same status flags and close-on-exec; else it is left as it was.
  *
- * Where the helper is overloaded, it refuses or closes a connection without an answer; that is
- * tried again until the time is over.
+ * The errno value of the result, by step:
+ *   HELPER_CONNECT   those of socket(2) and connect(2); ENAMETOOLONG; ETIMEDOUT
+ *   HELPER_LISTENER  EPERM: not a trusted user
+ *   HELPER_RECEIVE   ECONNRESET: closed without a byte; ETIMEDOUT; EBADMSG: the byte came without
+ *                    its descriptor, which a security module or a full descriptor table refused;
+ *                    EPROTO: a descriptor too many
+ *   HELPER_ANSWER    what the helper's open(2) or ioctl(2) gave
+ *   HELPER_CHECK     EPROTO: not an iommufd, or not in mode process
+ *   HELPER_REPLACE   EBADF: @fd is not open for reading and writing; those of dup3(2)
  *
- * Returns 0 when the helper says that the mode is in force, else an errno value: that of connect(2)
- * where it cannot be reached, EACCES also where neither root nor our own user listens there,
- * ECONNRESET where every connection was closed without an answer, ETIMEDOUT, EPROTO for an answer
- * that is none, EPROTONOSUPPORT for one of another version, or what the helper answered: EACCES, or
- * the errno value of its own ioctl. Never blocks longer than HELPER_CLIENT_TIMEOUT_MS, allocates
- * nothing, raises no signal, leaves no descriptor behind. Overwrites errno.
+ * Never blocks longer than HELPER_CLIENT_TIMEOUT_MS, allocates nothing, raises no signal, and
+ * leaves no descriptor behind. Overwrites errno.
  */
-int helper_client_set_rlimit_mode(const char *socket_path, int fd, uint64_t mode);
+struct helper_result helper_client_replace(const char *socket_path, bool trust_own_user, int fd);

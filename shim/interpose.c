@@ -45,51 +45,10 @@ EXPORT int __openat64_2(int dirfd, const char *path, int flags);
 /* IOMMUFD_RLIMIT_MODE of the two libraries where it is unset: default_mode.c. */
 extern const enum config_mode default_mode;
 
-static struct config settings;
-static atomic_bool settings_parsed; /* by the constructor; immutable from then on */
-static atomic_bool inert;           /* likewise */
+static struct config settings; /* parsed by the constructor; immutable from then on */
+static atomic_bool active;     /* they are parsed, and a mode is set: until then inert */
 
-/* In .preinit_array libc has no environment yet, and who knows what it says. */
-static void parse(struct config *config)
-{
-	config_parse(config, environ, getauxval(AT_SECURE), environ ? default_mode : MODE_OFF);
-	if (config->mode != MODE_OFF)
-		sink_start();
-}
-
-/*
- * Before the constructor (other libraries' are earlier) each call has settings of its own. What is
- * opened then and kept is seen twice: here, and as inherited.
- */
-static const struct config *current_settings(struct config *early)
-{
-	if (atomic_load_explicit(&settings_parsed, memory_order_acquire))
-		return &settings;
-	parse(early);
-	return early;
-}
-
-/* The program's first call, or the constructor: descriptor 2 is still what it was at the start. */
-static __attribute__((noinline, cold)) const struct next *first_call(void)
-{
-	int saved_errno = errno;
-	struct config early;
-	const struct next *found;
-
-	current_settings(&early);
-	found = next_resolve();
-	errno = saved_errno;
-	return found;
-}
-
-static inline const struct next *next(void)
-{
-	const struct next *found = next_found();
-
-	return __builtin_expect(!!found, 1) ? found : first_call();
-}
-
-/* /dev/iommu is taken at its word, so that it works where sysfs is not mounted. */
+/* A descriptor opened as /dev/iommu is an iommufd even where sysfs is not mounted. */
 static bool is_iommufd(int fd, const char *path)
 {
 	return strcmp(path, IOMMUFD_PATH) ? iommufd_is(fd) : !iommufd_is_path_only(fd);
@@ -100,18 +59,15 @@ static bool is_iommufd(int fd, const char *path)
  * as open() left it, or set where the open is to fail. Not a cancellation point: a thread that is
  * cancelled here would lose the descriptor.
  */
-static __attribute__((noinline, cold)) int opened(int fd, const char *path)
+static __attribute__((noinline, cold)) int handle_iommufd(int fd, const char *path)
 {
 	int saved_errno = errno;
-	int cancel_state = PTHREAD_CANCEL_ENABLE; /* not told by glibc < 2.34 without threads */
+	int cancel_state = PTHREAD_CANCEL_ENABLE; /* glibc < 2.34 without threads leaves it alone */
 	int error = 0;
-	struct config early;
-	const struct config *config;
 
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
-	config = current_settings(&early);
-	if (config->mode != MODE_OFF && is_iommufd(fd, path))
-		error = rlimit_mode_apply(config, fd, SOURCE_OPEN);
+	if (is_iommufd(fd, path))
+		error = rlimit_mode_apply(&settings, fd, SOURCE_OPEN);
 	if (error)
 		close(fd);
 	pthread_setcancelstate(cancel_state, NULL);
@@ -122,10 +78,11 @@ static __attribute__((noinline, cold)) int opened(int fd, const char *path)
 /* The path is looked at after the real call: only then is it known to be readable to its end. */
 static inline int after_open(int fd, const char *path)
 {
-	if (atomic_load_explicit(&inert, memory_order_relaxed) || fd < 0 ||
-	    !iommufd_name_matches(path))
+	if (!atomic_load_explicit(&active, memory_order_acquire)) {
+		sink_note_open(fd);
 		return fd;
-	return opened(fd, path);
+	}
+	return fd < 0 || !iommufd_name_matches(path) ? fd : handle_iommufd(fd, path);
 }
 
 /*
@@ -138,59 +95,44 @@ static inline bool needs_mode(int flags)
 	       ((flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE);
 }
 
+/* The third argument of the function that this stands in; 0 where it has none. */
+#define MODE_ARGUMENT(flags)                                \
+	({                                                  \
+		mode_t mode_ = 0;                           \
+		va_list arguments_;                         \
+		if (needs_mode(flags)) {                    \
+			va_start(arguments_, flags);        \
+			mode_ = va_arg(arguments_, mode_t); \
+			va_end(arguments_);                 \
+		}                                           \
+		mode_;                                      \
+	})
+
 EXPORT int open(const char *path, int flags, ...)
 {
-	mode_t mode = 0;
+	const mode_t mode = MODE_ARGUMENT(flags);
 
-	if (needs_mode(flags)) {
-		va_list arguments;
-
-		va_start(arguments, flags);
-		mode = va_arg(arguments, mode_t);
-		va_end(arguments);
-	}
 	return after_open(next()->open(path, flags, mode), path);
 }
 
 EXPORT int open64(const char *path, int flags, ...)
 {
-	mode_t mode = 0;
+	const mode_t mode = MODE_ARGUMENT(flags);
 
-	if (needs_mode(flags)) {
-		va_list arguments;
-
-		va_start(arguments, flags);
-		mode = va_arg(arguments, mode_t);
-		va_end(arguments);
-	}
 	return after_open(next()->open64(path, flags, mode), path);
 }
 
 EXPORT int openat(int dirfd, const char *path, int flags, ...)
 {
-	mode_t mode = 0;
+	const mode_t mode = MODE_ARGUMENT(flags);
 
-	if (needs_mode(flags)) {
-		va_list arguments;
-
-		va_start(arguments, flags);
-		mode = va_arg(arguments, mode_t);
-		va_end(arguments);
-	}
 	return after_open(next()->openat(dirfd, path, flags, mode), path);
 }
 
 EXPORT int openat64(int dirfd, const char *path, int flags, ...)
 {
-	mode_t mode = 0;
+	const mode_t mode = MODE_ARGUMENT(flags);
 
-	if (needs_mode(flags)) {
-		va_list arguments;
-
-		va_start(arguments, flags);
-		mode = va_arg(arguments, mode_t);
-		va_end(arguments);
-	}
 	return after_open(next()->openat64(dirfd, path, flags, mode), path);
 }
 
@@ -230,11 +172,11 @@ static __attribute__((constructor)) void start(void)
 {
 	int saved_errno = errno;
 
-	parse(&settings);
-	inert = settings.mode == MODE_OFF;
-	atomic_store_explicit(&settings_parsed, true, memory_order_release);
+	config_parse(&settings, environ, getauxval(AT_SECURE), default_mode);
 	next();
-	if (!inert) {
+	if (settings.mode != MODE_OFF) {
+		sink_start();
+		atomic_store_explicit(&active, true, memory_order_release);
 		log_load(&settings);
 		inherited_for_each(apply_to_inherited);
 	}

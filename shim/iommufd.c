@@ -50,6 +50,14 @@ bool iommufd_is_path_only(int fd)
 	return flags >= 0 && (flags & O_PATH);
 }
 
+/* DONT_SYNC: never wait for the server of a network file system. */
+static bool is_character_device(int fd, struct statx *file)
+{
+	return syscall(SYS_statx, fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, file) >=
+		       0 &&
+	       (file->stx_mode & S_IFMT) == S_IFCHR;
+}
+
 bool iommufd_is(int fd)
 {
 	static const char directory[] = "/sys/dev/char/";
@@ -60,9 +68,7 @@ bool iommufd_is(int fd)
 	long length;
 	char *end;
 
-	/* DONT_SYNC: never wait for the server of a network file system. */
-	if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &file) < 0 ||
-	    (file.stx_mode & S_IFMT) != S_IFCHR || iommufd_is_path_only(fd))
+	if (!is_character_device(fd, &file) || iommufd_is_path_only(fd))
 		return false;
 	end = decimal(stpcpy(name, directory), file.stx_rdev_major);
 	*end++ = ':';
@@ -72,32 +78,44 @@ bool iommufd_is(int fd)
 	       !memcmp(target + length - strlen(device), device, strlen(device));
 }
 
-static int option(int fd, uint16_t op, uint64_t *value)
+bool iommufd_is_same_device(int fd, int other)
+{
+	struct statx file, other_file;
+
+	return is_character_device(fd, &file) && is_character_device(other, &other_file) &&
+	       file.stx_rdev_major == other_file.stx_rdev_major &&
+	       file.stx_rdev_minor == other_file.stx_rdev_minor;
+}
+
+static int iommu_option(int fd, uint16_t op, uint64_t *val64)
 {
 	struct iommu_option cmd = {
 		.size = sizeof(cmd),
 		.option_id = IOMMU_OPTION_RLIMIT_MODE,
 		.op = op,
-		.val64 = *value,
+		.val64 = *val64,
 	};
 
 	if (ioctl(fd, IOMMU_OPTION, &cmd) < 0)
 		return errno;
-	*value = cmd.val64;
+	*val64 = cmd.val64;
 	return 0;
 }
 
 int iommufd_set_rlimit_mode(int fd, uint64_t mode)
 {
-	return option(fd, IOMMU_OPTION_OP_SET, &mode);
+	return iommu_option(fd, IOMMU_OPTION_OP_SET, &mode);
 }
 
 int iommufd_get_rlimit_mode(int fd, uint64_t *mode)
 {
-	uint64_t value = 0;
-	int error = option(fd, IOMMU_OPTION_OP_GET, &value);
+	*mode = 0;
+	return iommu_option(fd, IOMMU_OPTION_OP_GET, mode);
+}
 
-	if (!error)
-		*mode = value;
-	return error;
+bool iommufd_has_rlimit_mode(int fd, uint64_t mode)
+{
+	uint64_t value;
+
+	return !iommufd_get_rlimit_mode(fd, &value) && value == mode;
 }

@@ -58,6 +58,14 @@ bool iommufd_is_path_only(int fd);
 bool iommufd_is(int fd);
 
 /**
+ * iommufd_is_same_device - are both descriptors of the same character device?
+ * @fd, @other: any descriptors; not changed
+ *
+ * Overwrites errno.
+ */
+bool iommufd_is_same_device(int fd, int other);
+
+/**
  * iommufd_set_rlimit_mode - IOMMU_OPTION_RLIMIT_MODE, IOMMU_OPTION_OP_SET
  * @fd: an iommufd without objects yet; not closed
  * @mode: an enum rlimit_mode; wider so that it is what the kernel takes
@@ -71,8 +79,11 @@ int iommufd_set_rlimit_mode(int fd, uint64_t mode);
 /**
  * iommufd_get_rlimit_mode - IOMMU_OPTION_RLIMIT_MODE, IOMMU_OPTION_OP_GET
  * @fd: an iommufd; not closed
- * @mode: receives the mode in force; untouched on error
+ * @mode: receives the mode in force; 0 on error
  *
  * Needs no privilege. Returns 0 or an errno value. Overwrites errno.
  */
 int iommufd_get_rlimit_mode(int fd, uint64_t *mode);
+
+/** iommufd_has_rlimit_mode - does GET succeed, and say @mode? Overwrites errno. */
+bool iommufd_has_rlimit_mode(int fd, uint64_t mode);

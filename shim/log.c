@@ -3,31 +3,14 @@
 
 #include "log.h"
 
+#include "hint.h"
 #include "iommufd.h"
-#include "process.h"
 #include "sink.h"
 #include "sys.h"
 
-static const struct {
-	const char name[12];
-	enum log_level level;
-	const char hint[112];
-} outcomes[] = {
-	[OUTCOME_APPLIED] = { "applied", LOG_LEVEL_INFO, "" },
-	[OUTCOME_ALREADY] = { "already", LOG_LEVEL_INFO, "" },
-	[OUTCOME_QUERIED] = { "queried", LOG_LEVEL_INFO, "" },
-	[OUTCOME_UNSUPPORTED] = { "unsupported", LOG_LEVEL_WARNING,
-				  "no IOMMU_OPTION_RLIMIT_MODE here: needs Linux 6.2 or later" },
-	[OUTCOME_DENIED] = { "denied", LOG_LEVEL_WARNING,
-			     "needs CAP_SYS_RESOURCE or iommufd-rlimit-helper; "
-			     "see iommufd-rlimit(7)" },
-	[OUTCOME_BUSY] = { "busy", LOG_LEVEL_ERROR,
-			   "this iommufd has objects already; set the mode where it is opened" },
-	[OUTCOME_INVALID] = { "invalid", LOG_LEVEL_ERROR,
-			      "the kernel does not take this mode; see iommufd-rlimit(7)" },
-	[OUTCOME_FAILED] = { "failed", LOG_LEVEL_ERROR,
-			     "IOMMUFD_RLIMIT_ON_ERROR=continue lets the program go on without" },
-};
+#include <linux/capability.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 
 static void begin(struct logfmt *line, enum log_level level)
 {
@@ -36,10 +19,10 @@ static void begin(struct logfmt *line, enum log_level level)
 
 static void add_process(struct logfmt *line)
 {
-	char comm[PROCESS_COMM_MAX];
+	char comm[16] = ""; /* TASK_COMM_LEN */
 
 	logfmt_number(line, "pid", syscall(SYS_getpid));
-	process_comm(comm);
+	syscall(SYS_prctl, PR_GET_NAME, comm);
 	logfmt_text(line, "comm", comm);
 }
 
@@ -86,66 +69,75 @@ static void log_bad_setting(const struct config *config, enum config_variable va
 	emit(config, &line);
 }
 
-static const char *hint_for(const struct config *config, enum outcome outcome)
-{
-	if (outcome == OUTCOME_INVALID && config_invalid(config))
-		return "correct the setting named above";
-	return outcomes[outcome].hint;
-}
-
 void log_outcome(const struct config *config, const struct outcome_report *report)
 {
 	static const char sources[][10] = {
 		[SOURCE_OPEN] = "open", [SOURCE_INHERITED] = "inherited"
 	};
-	bool mode_bad = config->bad[CONFIG_MODE].fault;
+	const struct outcome_policy *policy = &outcome_policies[report->outcome];
+	char hint[HINT_MAX];
 	struct logfmt line;
 
 	for (enum config_variable v = CONFIG_MODE; v < CONFIG_VARIABLES; v++)
 		if (config->bad[v].fault)
 			log_bad_setting(config, v);
 
-	begin(&line, outcomes[report->outcome].level);
-	logfmt_text(&line, "outcome", outcomes[report->outcome].name);
+	begin(&line, policy->level);
+	logfmt_text(&line, "outcome", policy->name);
 	logfmt_number(&line, "fd", report->fd);
 	logfmt_text(&line, "source", sources[report->source]);
-	logfmt_text(&line, "requested", mode_bad ? "unknown" : config_value(config, CONFIG_MODE));
+	logfmt_text(&line, "requested", config_value(config, CONFIG_MODE));
 	logfmt_text(&line, "effective",
 		    report->effective_known ? rlimit_mode_name(report->effective) : "unknown");
 	if (report->outcome == OUTCOME_APPLIED)
-		logfmt_text(&line, "via", report->helper_asked ? "helper" : "ioctl");
+		logfmt_text(&line, "via",
+			    report->helper.step == HELPER_NOT_ASKED ? "ioctl" : "helper");
 	if (report->error)
 		logfmt_errno(&line, "errno", report->error);
-	if (report->helper_error)
-		logfmt_errno(&line, "helper", report->helper_error);
+	if (report->helper.error) {
+		logfmt_errno(&line, "helper", report->helper.error);
+		logfmt_text(&line, "helper_step", helper_step_name(report->helper.step));
+	}
 	add_process(&line);
-	add_hint(&line, hint_for(config, report->outcome));
+	hint_write(config, report, hint);
+	add_hint(&line, hint);
 	emit(config, &line);
+}
+
+static void add_capability(struct logfmt *line, const char *key, unsigned capability)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = { 0 };
+	bool effective;
+
+	syscall(SYS_capget, &header, data);
+	effective = data[CAP_TO_INDEX(capability)].effective & CAP_TO_MASK(capability);
+	logfmt_text(line, key, effective ? "yes" : "no");
 }
 
 void log_load(const struct config *config)
 {
-	struct process_facts facts;
+	struct {
+		uint64_t soft, hard;
+	} limit = { 0 }; /* bytes; the kernel's struct rlimit64 */
 	struct logfmt line;
 
 	if (config->log_level < LOG_LEVEL_DEBUG)
 		return;
-	process_facts(&facts);
 	begin(&line, LOG_LEVEL_DEBUG);
 	logfmt_text(&line, "version", VERSION);
 	logfmt_text(&line, "mode", config_value(config, CONFIG_MODE));
 	logfmt_text(&line, "on_error", config_value(config, CONFIG_ON_ERROR));
 	logfmt_text(&line, "log", config_value(config, CONFIG_LOG));
 	logfmt_text(&line, "helper", config_value(config, CONFIG_HELPER));
-	logfmt_number(&line, "uid", facts.uid);
-	if (facts.memlock_unlimited)
+	logfmt_number(&line, "uid", syscall(SYS_UID));
+	syscall(SYS_prlimit64, 0, RLIMIT_MEMLOCK, NULL, &limit);
+	if (limit.soft == UINT64_MAX)
 		logfmt_text(&line, "memlock", "unlimited");
 	else
-		logfmt_number(&line, "memlock", (int64_t)facts.memlock);
-	if (facts.vmlck_kb >= 0)
-		logfmt_number(&line, "vmlck_kb", facts.vmlck_kb);
-	logfmt_text(&line, "cap_sys_resource", facts.cap_sys_resource ? "yes" : "no");
-	logfmt_text(&line, "cap_ipc_lock", facts.cap_ipc_lock ? "yes" : "no");
+		logfmt_number(&line, "memlock", (int64_t)limit.soft);
+	add_capability(&line, "cap_sys_resource", CAP_SYS_RESOURCE);
+	add_capability(&line, "cap_ipc_lock", CAP_IPC_LOCK); /* with it nothing is accounted */
 	add_process(&line);
 	emit(config, &line);
 }

@@ -6,6 +6,7 @@
 #include "sys.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <stdarg.h>
 
 const struct next *_Atomic next_resolved;
@@ -78,9 +79,13 @@ const struct next *next_resolve(void)
 {
 	static struct next table;
 	static atomic_flag begun = ATOMIC_FLAG_INIT;
+	const struct next *found;
+	int saved_errno = errno;
 
-	if (atomic_flag_test_and_set(&begun))
-		return next_found() ? next_found() : &raw;
+	if (atomic_flag_test_and_set(&begun)) {
+		found = atomic_load_explicit(&next_resolved, memory_order_acquire);
+		return found ? found : &raw;
+	}
 	table.open = definition("open", NULL, raw.open);
 	table.open64 = definition("open64", "open", raw.open64);
 	table.openat = definition("openat", NULL, raw.openat);
@@ -93,5 +98,6 @@ const struct next *next_resolve(void)
 	table.openat2 = definition("openat2", NULL, raw.openat2);
 #endif
 	atomic_store_explicit(&next_resolved, &table, memory_order_release);
+	errno = saved_errno;
 	return &table;
 }

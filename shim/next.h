@@ -28,17 +28,19 @@ struct next {
 
 extern const struct next *_Atomic next_resolved;
 
-/** next_found - the next definitions, or NULL where nobody has looked them up yet. */
-static inline const struct next *next_found(void)
-{
-	return atomic_load_explicit(&next_resolved, memory_order_acquire);
-}
-
 /**
  * next_resolve - look up the next definitions, by dlsym(3)
  *
  * dlsym() may allocate, and an allocator may open files. Whoever calls while the look-up is under
  * way gets functions that issue the plain system call (always with O_LARGEFILE, never a
- * cancellation point), so nobody waits and nothing recurses.
+ * cancellation point), so nobody waits and nothing recurses. Leaves errno as it was.
  */
 const struct next *next_resolve(void);
+
+/** next - the next definitions, looked up by the first call. */
+static inline const struct next *next(void)
+{
+	const struct next *found = atomic_load_explicit(&next_resolved, memory_order_acquire);
+
+	return __builtin_expect(!!found, 1) ? found : next_resolve();
+}

@@ -4,11 +4,15 @@
 /* What happened to one iommufd. */
 #pragma once
 
+#include "config.h"
+#include "helper_client.h"
+#include "logfmt.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
 enum outcome {
-	OUTCOME_APPLIED,     /* SET succeeded and GET agrees */
+	OUTCOME_APPLIED,     /* SET succeeded, here or in the helper, and GET agrees */
 	OUTCOME_ALREADY,     /* SET failed, but the mode asked for is in force */
 	OUTCOME_QUERIED,     /* nothing was to be changed */
 	OUTCOME_UNSUPPORTED, /* ENOTTY, EOPNOTSUPP */
@@ -18,6 +22,14 @@ enum outcome {
 	OUTCOME_FAILED,      /* anything else; SET succeeded but GET disagrees */
 };
 
+/* The table of README.md and iommufd-rlimit(7). */
+struct outcome_policy {
+	char name[12];
+	enum log_level level;
+	bool open_fails[ON_ERROR_FAIL + 1]; /* by enum config_on_error */
+};
+extern const struct outcome_policy outcome_policies[OUTCOME_FAILED + 1];
+
 /* How the descriptor came into this process. */
 enum source { SOURCE_OPEN, SOURCE_INHERITED };
 
@@ -26,8 +38,8 @@ struct outcome_report {
 	int fd;
 	enum source source;
 	bool effective_known;
-	uint64_t effective; /* enum rlimit_mode, as GET gave it */
-	int error;          /* errno value; 0 where there was none */
-	bool helper_asked;
-	int helper_error; /* errno value of helper_client_set_rlimit_mode() */
+	uint64_t effective;          /* enum rlimit_mode, as GET gave it */
+	int error;                   /* errno value; 0 where there was none */
+	struct helper_result helper; /* all zero where the helper was not asked */
+	bool open_fails;             /* the caller of open() gets -1 and @error */
 };

@@ -3,7 +3,6 @@
 
 #include "rlimit_mode.h"
 
-#include "helper_client.h"
 #include "iommufd.h"
 #include "log.h"
 
@@ -46,17 +45,20 @@ static bool is_in_force(const struct outcome_report *report, uint64_t mode)
 	return report->effective_known && report->effective == mode;
 }
 
-static void set(struct outcome_report *report, uint64_t mode, const char *helper)
+static void set(const struct config *config, struct outcome_report *report, uint64_t mode)
 {
 	int set_error = iommufd_set_rlimit_mode(report->fd, mode);
 	int get_error = read_back(report);
 
-	if (set_error == EPERM && !is_in_force(report, mode) && *helper) {
-		report->helper_asked = true;
-		report->helper_error = helper_client_set_rlimit_mode(helper, report->fd, mode);
-		if (!report->helper_error)
+	/* An inherited iommufd may hold mappings, so nothing can take its place. */
+	if (set_error == EPERM && mode == RLIMIT_MODE_PROCESS && !is_in_force(report, mode) &&
+	    report->source == SOURCE_OPEN && *config->helper) {
+		report->helper =
+			helper_client_replace(config->helper, config->helper_is_set, report->fd);
+		if (!report->helper.error) {
 			set_error = 0;
-		get_error = read_back(report); /* it may have done it and not said so */
+			get_error = read_back(report);
+		}
 	}
 	if (is_in_force(report, mode)) {
 		report->outcome = set_error ? OUTCOME_ALREADY : OUTCOME_APPLIED;
@@ -67,24 +69,6 @@ static void set(struct outcome_report *report, uint64_t mode, const char *helper
 		report->error = get_error ? get_error : EIO;
 		report->outcome = OUTCOME_FAILED;
 	}
-}
-
-static bool open_fails(enum config_on_error on_error, enum outcome outcome)
-{
-	switch (outcome) {
-	case OUTCOME_APPLIED:
-	case OUTCOME_ALREADY:
-	case OUTCOME_QUERIED:
-		return false;
-	case OUTCOME_UNSUPPORTED:
-	case OUTCOME_DENIED:
-		return on_error == ON_ERROR_FAIL;
-	case OUTCOME_BUSY:
-	case OUTCOME_INVALID:
-	case OUTCOME_FAILED:
-		break;
-	}
-	return on_error != ON_ERROR_CONTINUE;
 }
 
 int rlimit_mode_apply(const struct config *config, int fd, enum source source)
@@ -98,9 +82,11 @@ int rlimit_mode_apply(const struct config *config, int fd, enum source source)
 	} else if (config->mode == MODE_QUERY) {
 		query(&report);
 	} else {
-		set(&report, config->mode == MODE_PROCESS ? RLIMIT_MODE_PROCESS : RLIMIT_MODE_USER,
-		    config->helper);
+		set(config, &report,
+		    config->mode == MODE_PROCESS ? RLIMIT_MODE_PROCESS : RLIMIT_MODE_USER);
 	}
+	report.open_fails = source == SOURCE_OPEN &&
+			    outcome_policies[report.outcome].open_fails[config->on_error];
 	log_outcome(config, &report);
-	return open_fails(config->on_error, report.outcome) ? report.error : 0;
+	return report.open_fails ? report.error : 0;
 }

@@ -9,7 +9,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdatomic.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <syslog.h>
 
@@ -21,12 +21,12 @@ static const struct {
 	long seconds, nanoseconds;
 } at_once;
 
-static atomic_bool stderr_closed;
+atomic_bool sink_stderr_closed;
 
 void sink_start(void)
 {
 	if (syscall(SYS_fcntl, STDERR_FILENO, F_GETFD) < 0)
-		stderr_closed = true;
+		sink_stderr_closed = true;
 }
 
 /*
@@ -62,7 +62,7 @@ static int write_stderr(const struct logfmt *line)
 {
 	struct pollfd stderr_poll = { .fd = STDERR_FILENO, .events = POLLOUT };
 
-	if (stderr_closed)
+	if (sink_stderr_closed)
 		return EBADF;
 	if (syscall(SYS_ppoll, &stderr_poll, 1, &at_once, NULL, 0) < 0)
 		return errno;
@@ -94,14 +94,19 @@ static int write_syslog(const struct logfmt *line)
 		[LOG_LEVEL_INFO] = "<30>",
 		[LOG_LEVEL_DEBUG] = "<31>",
 	};
-	const struct sockaddr_un daemon = { .sun_family = AF_UNIX, .sun_path = _PATH_LOG };
+	/* /dev of a QEMU under libvirt is private, /run is not. */
+	static const char paths[][sizeof("/run/systemd/journal/dev-log")] = {
+		_PATH_LOG,
+		"/run/systemd/journal/dev-log",
+	};
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	struct iovec parts[] = {
 		{ (void *)priorities[line->level], 4 },
 		{ (void *)line->text, line->length - 1 }, /* no newline in a datagram */
 	};
 	const struct msghdr message = {
-		.msg_name = (void *)&daemon,
-		.msg_namelen = sizeof(daemon),
+		.msg_name = &address,
+		.msg_namelen = sizeof(address),
 		.msg_iov = parts,
 		.msg_iovlen = 2,
 	};
@@ -110,8 +115,12 @@ static int write_syslog(const struct logfmt *line)
 
 	if (fd < 0)
 		return errno;
-	if (syscall(SYS_sendmsg, fd, &message, MSG_NOSIGNAL) < 0)
-		error = errno;
+	for (size_t i = 0; i < 2; i++) {
+		memcpy(address.sun_path, paths[i], sizeof(paths[i]));
+		error = syscall(SYS_sendmsg, fd, &message, MSG_NOSIGNAL) < 0 ? errno : 0;
+		if (error != ENOENT)
+			break;
+	}
 	sys_close(fd);
 	return error;
 }

@@ -7,12 +7,24 @@
 #include "config.h"
 #include "logfmt.h"
 
+#include <stdatomic.h>
+#include <unistd.h>
+
+extern atomic_bool sink_stderr_closed; /* when the program started */
+
 /**
- * sink_start - note whether descriptor 2 is closed
+ * sink_note_open - before sink_start(), note that open() returned @fd
  *
- * What is opened later as descriptor 2 is the program's, a disk image perhaps, and is never
- * written to. Call it before the first sink_write(). Overwrites errno.
+ * A file that is opened as descriptor 2, a disk image perhaps, is not stderr and is never written
+ * to. No system call.
  */
+static inline void sink_note_open(int fd)
+{
+	if (fd == STDERR_FILENO)
+		sink_stderr_closed = true;
+}
+
+/** sink_start - note whether descriptor 2 is closed. Overwrites errno. */
 void sink_start(void);
 
 /**

@@ -2,10 +2,16 @@
 // Copyright (C) 2026 the iommufd-rlimit-shim developers
 
 /*
- * The library's own business with the kernel goes through syscall(2), not through libc's functions
- * and so not through other preloads or back into our open(); it contains no cancellation point;
- * and each function imported costs every start of every program a symbol look-up of some 700
- * instructions. What is done on the program's behalf (open, ioctl, close) does go through libc.
+ * The library's own requests to the kernel go through syscall(2), past the functions of libc,
+ * because other preloads interpose on these: openat, statx, readlinkat, getdents64   fakechroot and
+ * umockdev show other files; this library interposes on open() itself socket and all that takes a
+ * socket      socket_wrapper, torsocks and proxychains show other peers write, close, fcntl, dup3,
+ * ppoll        socket_wrapper takes a lock, which a signal handler or a forked child may find taken
+ *   getuid, geteuid, getpid, prctl          fakeroot and DMTCP show other identities
+ *   rt_sig*, prlimit64                      ThreadSanitizer defers signals; libc's sets hide two
+ *   capget                                  libc has no function for it
+ * The program's own requests (open, ioctl and close of an iommufd) go through libc. So does
+ * clock_gettime(), which the vDSO answers even under a system call filter.
  */
 #pragma once
 

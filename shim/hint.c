@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Copyright (C) 2026 the iommufd-rlimit-shim developers
+
+#include "hint.h"
+
+#include "iommufd.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define STEP_MAX 104 /* bytes of what to do, with the terminating zero */
+
+/* Arrays and not pointers, which ld.so would have to relocate in each program. */
+static const struct {
+	enum helper_step step;
+	int error; /* 0: any other */
+	char text[STEP_MAX];
+} helper_hints[] = {
+	{ HELPER_CONNECT, ENOENT, "run: systemctl enable --now iommufd-rlimit-helper.socket" },
+	{ HELPER_CONNECT, ECONNREFUSED, "run: systemctl restart iommufd-rlimit-helper.socket" },
+	{ HELPER_CONNECT, EPROTOTYPE, "run: systemctl restart iommufd-rlimit-helper.socket" },
+	{ HELPER_CONNECT, EACCES, "this user may not connect; run: iommufd-rlimit-doctor" },
+	{ HELPER_CONNECT, 0, "run: systemctl status iommufd-rlimit-helper.socket" },
+	{ HELPER_LISTENER, 0, "the helper's user is not trusted; run: iommufd-rlimit-doctor" },
+	{ HELPER_RECEIVE, EBADMSG,
+	  "refused by a security module or ulimit -n; run: iommufd-rlimit-doctor" },
+	{ HELPER_RECEIVE, 0, "run: journalctl -u iommufd-rlimit-helper" },
+	{ HELPER_ANSWER, 0, "the helper failed; run: journalctl -u iommufd-rlimit-helper" },
+	{ HELPER_CHECK, 0, "this is not iommufd-rlimit-helper; run: iommufd-rlimit-doctor" },
+	{ HELPER_REPLACE, EBADF, "open /dev/iommu with O_RDWR; the helper gives nothing else" },
+	{ HELPER_REPLACE, 0, "raise the limit of open files: ulimit -n" },
+};
+
+static const char *helper_hint(const struct helper_result *helper)
+{
+	size_t i = 0;
+
+	while (helper_hints[i].step != helper->step ||
+	       (helper_hints[i].error && helper_hints[i].error != helper->error))
+		i++;
+	return helper_hints[i].text;
+}
+
+static const char *denied_hint(const struct config *config, const struct outcome_report *report)
+{
+	if (report->source == SOURCE_INHERITED)
+		return "preload the library into the program that opened this descriptor";
+	if (report->helper.step != HELPER_NOT_ASKED)
+		return helper_hint(&report->helper);
+	if (config->mode == MODE_PROCESS)
+		return "give the program CAP_SYS_RESOURCE, or set IOMMUFD_RLIMIT_HELPER";
+	return "give the program CAP_SYS_RESOURCE";
+}
+
+static const char *step(const struct config *config, const struct outcome_report *report)
+{
+	switch (report->outcome) {
+	case OUTCOME_UNSUPPORTED:
+		return "boot Linux 6.2 or later with CONFIG_IOMMUFD";
+	case OUTCOME_DENIED:
+		return denied_hint(config, report);
+	case OUTCOME_BUSY:
+		return "set the mode in the program that opened this iommufd";
+	case OUTCOME_INVALID:
+		return config_invalid(config) ? "correct the setting named above"
+					      : "this kernel does not take the mode; set another";
+	default:
+		return "set IOMMUFD_RLIMIT_ON_ERROR=continue to go on without the mode";
+	}
+}
+
+static const char *what_is_left(const struct outcome_report *report)
+{
+	if (report->open_fails)
+		return "this open fails; ";
+	if (!report->effective_known)
+		return "the program goes on; ";
+	return report->effective == RLIMIT_MODE_PROCESS
+		       ? "the program goes on with per-process accounting; "
+		       : "the program goes on with per-user accounting; ";
+}
+
+static char *append(char *to, const char *text)
+{
+	size_t length = strlen(text);
+
+	memcpy(to, text, length + 1);
+	return to + length;
+}
+
+void hint_write(const struct config *config, const struct outcome_report *report,
+		char hint[HINT_MAX])
+{
+	*hint = '\0';
+	if (outcome_policies[report->outcome].level < LOG_LEVEL_INFO)
+		append(append(hint, what_is_left(report)), step(config, report));
+}
