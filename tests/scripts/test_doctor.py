@@ -11,16 +11,19 @@ import subprocess
 import sys
 import tempfile
 import unittest
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from unittest import mock
 from xml.etree import ElementTree
 
-sys.dont_write_bytecode = True  # of the script, which has no .py to its name
+sys.dont_write_bytecode = True
 
 HERE = Path(__file__).resolve().parent
 SCRIPT = HERE.parent.parent / "scripts/iommufd-rlimit-doctor"
+sys.path.insert(0, str(SCRIPT.parent))
+
+from iommufd_rlimit import checks, host, shim, target as examined  # noqa: E402
+from iommufd_rlimit.checks import libvirt as libvirt_checks  # noqa: E402
+
 LIBRARY = os.path.abspath(sys.argv.pop(1)) if len(sys.argv) > 1 else None
 
 DOMAIN = """<domain type='kvm' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
@@ -47,15 +50,16 @@ class DoctorTest(unittest.TestCase):
         scratch = tempfile.TemporaryDirectory()
         self.addCleanup(scratch.cleanup)
         self.root = Path(scratch.name)
-        loader = SourceFileLoader("doctor", str(SCRIPT))
-        self.doctor = module_from_spec(spec_from_loader("doctor", loader))
-        sys.modules["doctor"] = self.doctor  # for its dataclasses
-        loader.exec_module(self.doctor)
         for name in ("PROC", "SYS", "ETC", "RUN", "LOG"):
-            setattr(self.doctor, name, str(self.root / name.lower()))
+            self.patch(name, str(self.root / name.lower()))
             (self.root / name.lower()).mkdir()
         self.write("proc/meminfo", "MemAvailable: 1048576 kB\n")
-        self.user = self.doctor.User("me", os.geteuid(), os.getegid(), os.getgroups())
+        self.user = host.User("me", os.geteuid(), os.getegid(), os.getgroups())
+
+    def patch(self, name, value):
+        patcher = mock.patch.object(host, name, value)
+        patcher.start()
+        self.addCleanup(patcher.stop)
 
     def write(self, path, text=""):
         path = self.root / path
@@ -76,7 +80,7 @@ class DoctorTest(unittest.TestCase):
 
     def target(self, **changes):
         environment = {"LD_PRELOAD": "libiommufd-rlimit.so", "IOMMUFD_RLIMIT_MODE": "process"}
-        return self.doctor.Target(**{"user": self.user, "environment": environment, "qemu": None, **changes})
+        return examined.Target(**{"user": self.user, "environment": environment, "qemu": None, **changes})
 
     def domain(self, xml=DOMAIN, **changes):
         return self.target(domain="web", xml=ElementTree.fromstring(xml), **changes)
@@ -84,9 +88,9 @@ class DoctorTest(unittest.TestCase):
     def found(self, check, target, said=None):
         """What the check finds; where a text is given, it is what any command says."""
         if said is None:
-            return list(self.doctor.CHECKS[check](target))
-        with mock.patch.object(self.doctor, "run", return_value=(0, said)):
-            return list(self.doctor.CHECKS[check](target))
+            return list(checks.CHECKS[check](target))
+        with mock.patch.object(host, "run", return_value=(0, said)):
+            return list(checks.CHECKS[check](target))
 
     def expect(self, findings, level, what, fix=""):
         for finding in findings:
@@ -96,7 +100,7 @@ class DoctorTest(unittest.TestCase):
 
     def device(self):
         """A character device that anyone may open takes the part of the iommufd."""
-        self.doctor.DEVICE = "/dev/null"
+        self.patch("DEVICE", "/dev/null")
         link = self.root / "sys/dev/char/1:3"
         link.parent.mkdir(parents=True)
         link.symlink_to("../../devices/virtual/misc/iommu")
@@ -118,11 +122,11 @@ class DoctorTest(unittest.TestCase):
         self.expect(self.found("kernel", self.target()), "problem", "shows no iommufd", "modprobe iommufd")
 
     def test_no_device(self):
-        self.doctor.DEVICE = str(self.root / "iommu")
+        self.patch("DEVICE", str(self.root / "iommu"))
         self.expect(self.found("device", self.target()), "problem", "No such file", "udevadm trigger")
 
     def test_file_in_place_of_the_device(self):
-        self.doctor.DEVICE = self.write("iommu")
+        self.patch("DEVICE", self.write("iommu"))
         self.expect(self.found("device", self.target()), "problem", "something else", "rm ")
 
     def test_device_that_may_be_used(self):
@@ -131,7 +135,7 @@ class DoctorTest(unittest.TestCase):
 
     def test_device_that_may_not_be_used(self):
         self.device()
-        with mock.patch.object(self.doctor, "run", return_value=(2, "sh: 1: cannot open: Permission denied\n")):
+        with mock.patch.object(host, "run", return_value=(2, "sh: 1: cannot open: Permission denied\n")):
             found = self.found("device", self.target())
         self.expect(found, "problem", "may not use /dev/null (0666 root:root): Permission denied", "udev.rules")
 
@@ -140,14 +144,14 @@ class DoctorTest(unittest.TestCase):
         secret = self.write("secret")
         os.chmod(secret, 0o600)
         self.root.chmod(0o711)
-        nobody = self.doctor.find_user("nobody")
-        self.assertEqual(self.doctor.refusal(secret, nobody), "Permission denied")
+        nobody = host.find_user("nobody")
+        self.assertEqual(host.refusal(secret, nobody), "Permission denied")
         os.chmod(secret, 0o666)
-        self.assertEqual(self.doctor.refusal(secret, nobody), "")
+        self.assertEqual(host.refusal(secret, nobody), "")
 
     def test_another_user_takes_root(self):
         with mock.patch.object(os, "geteuid", return_value=1), self.assertRaisesRegex(PermissionError, "only root"):
-            self.doctor.run(["true"], self.doctor.User("other", 2, 2, []))
+            host.run(["true"], host.User("other", 2, 2, []))
 
     # --- qemu, library
 
@@ -188,7 +192,7 @@ class DoctorTest(unittest.TestCase):
         with mock.patch.object(os, "listxattr", return_value=["security.capability"]):
             path = "/nonexistent/libiommufd-rlimit.so"
             self.expect(self.library(path, qemu), "problem", "cannot open", "setcap -r")
-        with mock.patch.object(self.doctor, "run", return_value=(0, "")):
+        with mock.patch.object(host, "run", return_value=(0, "")):
             with mock.patch.object(os, "listxattr", return_value=["security.capability"]):
                 self.expect(self.library("libiommufd-rlimit.so", qemu), "problem", "does not say why", "setcap -r")
             os.chmod(qemu, 0o4755)
@@ -199,7 +203,7 @@ class DoctorTest(unittest.TestCase):
     # --- mode
 
     def mode(self, lines):
-        self.doctor.DEVICE = "/dev/null"
+        self.patch("DEVICE", "/dev/null")
         return self.found("mode", self.target(), lines)
 
     def outcome(self, words):
@@ -248,7 +252,7 @@ class DoctorTest(unittest.TestCase):
         self.assertEqual(self.mode("ERROR: ld.so: object 'x' from LD_PRELOAD cannot be preloaded\n"), [])
 
     def test_process_with_the_capability(self):
-        self.doctor.DEVICE = "/dev/null"
+        self.patch("DEVICE", "/dev/null")
         self.process(7, capabilities=1 << 24)
         self.expect(self.found("mode", self.target(pid=7)), "ok", "has CAP_SYS_RESOURCE")
 
@@ -264,7 +268,7 @@ class DoctorTest(unittest.TestCase):
         self.process(7, vmpin=1000, vmlck=1000)
         self.write("proc/7/maps", maps)
         qemu = self.program("qemu", "")
-        with mock.patch.object(self.doctor, "iommufd_modes", return_value=modes):
+        with mock.patch.object(shim, "iommufd_modes", return_value=modes):
             return self.found("process", self.target(pid=7, qemu=qemu))
 
     def test_running_process(self):
@@ -278,11 +282,11 @@ class DoctorTest(unittest.TestCase):
         fds.mkdir(parents=True)
         (fds / "3").symlink_to("/dev/null")
         (fds / "4").symlink_to("/nonexistent")
-        self.assertEqual(self.doctor.iommufd_modes(os.getpid()), {})
+        self.assertEqual(shim.iommufd_modes(os.getpid()), {})
 
     def test_line_of_the_log(self):
         text = 'x\niommufd-rlimit: info: outcome=applied comm="a \\" b" hint="broken off\n'
-        (line,) = self.doctor.shim_lines(text)
+        (line,) = shim.shim_lines(text)
         self.assertEqual((line["outcome"], line["comm"]), ("applied", 'a \\" b'))
 
     # --- libvirt
@@ -308,7 +312,7 @@ class DoctorTest(unittest.TestCase):
         found = self.found("devices", self.domain())
         for path in paths:
             self.expect(found, "problem", f"does not get {path}", "cgroup_device_acl")
-        with mock.patch.object(self.doctor, "check_access", return_value=("ok", "access", "")):
+        with mock.patch.object(libvirt_checks, "check_access", return_value=("ok", "access", "")):
             found = self.found("devices", self.domain(conf={"cgroup_device_acl": paths}))
         self.assertEqual(found, [("ok", "access", "")])
 
@@ -362,7 +366,7 @@ class DoctorTest(unittest.TestCase):
             '#user = "root"\nuser = "+107"\n  cgroup_device_acl = [\n  "/dev/null", # null\n  #"/dev/no",\n'
             '  "/dev/iommu"\n]\nclear_emulator_capabilities = 0\n',
         )
-        conf = self.doctor.read_qemu_conf()
+        conf = examined.read_qemu_conf()
         self.assertEqual(
             conf,
             {
@@ -435,7 +439,7 @@ class DoctorTest(unittest.TestCase):
         self.write("web.xml", DOMAIN)
         self.write("web.live.xml", DOMAIN)
         with mock.patch.dict(os.environ, {"PATH": f"{HERE}:{os.environ['PATH']}", "STUB_DOMAINS": str(self.root)}):
-            self.assertRaisesRegex(self.doctor.Failure, "run this as root", self.doctor.target_domain, "web")
+            self.assertRaisesRegex(host.Failure, "run this as root", examined.target_domain, "web")
 
     def test_domain_gets_what_the_daemon_hands_on(self):
         self.write("web.xml", DOMAIN.replace("LD_PRELOAD", "UNRELATED"))
@@ -444,7 +448,7 @@ class DoctorTest(unittest.TestCase):
         self.write("etc/libvirt/qemu.conf", 'user = "nobody"\n')
         environment = {"PATH": f"{HERE}:{os.environ['PATH']}", "STUB_DOMAINS": str(self.root)}
         with mock.patch.dict(os.environ, environment):
-            target = self.doctor.target_domain("web")
+            target = examined.target_domain("web")
         self.assertEqual(
             target.environment,
             {"LD_PRELOAD": "libiommufd-rlimit-process.so", "IOMMUFD_RLIMIT_MODE": "process"},

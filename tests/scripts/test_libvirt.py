@@ -9,16 +9,18 @@ import subprocess
 import sys
 import tempfile
 import unittest
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from unittest import mock
 from xml.etree import ElementTree
 
-sys.dont_write_bytecode = True  # of the script, which has no .py to its name
+sys.dont_write_bytecode = True
 
 HERE = Path(__file__).resolve().parent
 SCRIPT = HERE.parent.parent / "scripts/iommufd-rlimit-libvirt"
+sys.path.insert(0, str(SCRIPT.parent))
+
+from iommufd_rlimit import domain  # noqa: E402
+
 QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
 
 PLAIN = """<domain type='kvm'>
@@ -210,13 +212,10 @@ class LibvirtTest(unittest.TestCase):
         self.assertIn("no virsh; install libvirt-clients", self.run_script("status", "web", status=2))
 
     def test_hanging_virsh(self):
-        loader = SourceFileLoader("libvirt_script", str(SCRIPT))
-        script = module_from_spec(spec_from_loader("libvirt_script", loader))
-        loader.exec_module(script)
         self.touch("hang")
-        with mock.patch.dict(os.environ, self.environment), mock.patch.object(script, "VIRSH_TIMEOUT", 0.2):
-            with self.assertRaisesRegex(script.Failure, "no answer to 'virsh dominfo' in 0.2 s"):
-                script.persistent_domain("web")
+        with mock.patch.dict(os.environ, self.environment), mock.patch.object(domain, "VIRSH_TIMEOUT", 0.2):
+            with self.assertRaisesRegex(domain.Failure, "no answer to 'virsh dominfo' in 0.2 s"):
+                domain.persistent_domain("web")
 
 
 if __name__ == "__main__":

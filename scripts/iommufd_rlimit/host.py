@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright (C) 2026 the iommufd-rlimit-shim developers
+"""What the machine says: files, processes, users, commands."""
+
+import grp
+import os
+import pwd
+import re
+import stat
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import List
+
+DEVICE = "/dev/iommu"
+PROC = "/proc"
+SYS = "/sys"
+ETC = "/etc"
+RUN = "/run"
+LOG = "/var/log"
+TIMEOUT = 20  # seconds, for each command
+OPEN = ["sh", "-c", ': <>"$1"', "sh"]  # a file, which has to exist, for reading and writing
+
+SCRIPTS = Path(__file__).resolve().parent.parent
+CAP_IPC_LOCK = 14
+CAP_SYS_RESOURCE = 24
+
+
+class Failure(Exception):
+    """Ends the command, with a message for the user."""
+
+
+@dataclass
+class User:
+    """Whom QEMU runs as."""
+
+    name: str
+    uid: int
+    gid: int
+    groups: List[int]
+
+
+def read(path):
+    """The text of a file; empty where it cannot be read."""
+    try:
+        return Path(path).read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def run(command, user=None, environment=None):
+    """A command's exit status and all that it said. As another user only for root."""
+    identity = {}
+    if user and user.uid != os.geteuid():
+        if os.geteuid() != 0:
+            raise PermissionError(f"only root can try this as user {user.name}")
+        identity = {"user": user.uid, "group": user.gid, "extra_groups": user.groups}
+    clean = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD" and not k.startswith("IOMMUFD_")}
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=TIMEOUT,
+            env={**clean, "LC_ALL": "C", **(environment or {})},
+            cwd="/",
+            **identity,
+        )
+    except FileNotFoundError:
+        return 127, f"{command[0]}: not found"
+    except subprocess.TimeoutExpired:
+        return 124, f"{command[0]}: no end in {TIMEOUT} s"
+    return done.returncode, done.stdout.decode(errors="replace")
+
+
+def virsh(*arguments):
+    status, text = run(["virsh", *arguments])
+    if status:
+        raise Failure(f"virsh {arguments[0]}: {text.strip()}")
+    return text
+
+
+def find_user(name):
+    """By name or number; None where there is none."""
+    try:
+        entry = pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)
+    except KeyError:
+        return None
+    return User(entry.pw_name, entry.pw_uid, entry.pw_gid, os.getgrouplist(entry.pw_name, entry.pw_gid))
+
+
+def process_user(pid):
+    uid, gid = (int(process_field(pid, name)[1]) for name in ("Uid", "Gid"))
+    named = find_user(str(uid))
+    return User(named.name if named else str(uid), uid, gid, [int(group) for group in process_field(pid, "Groups")])
+
+
+def process_field(pid, name):
+    """Of proc_pid_status(5)."""
+    found = re.search(rf"^{name}:[ \t]*(.*)$", read(f"{PROC}/{pid}/status"), re.M)
+    return found[1].split() if found else []
+
+
+def process_kb(pid, name):
+    return int((process_field(pid, name) or ["0"])[0])
+
+
+def has_capability(pid, capability):
+    effective = int((process_field(pid, "CapEff") or ["0"])[0], 16)
+    return bool(effective >> capability & 1)
+
+
+def process_environment(pid):
+    """What the process was started with, as far as it is about the library."""
+    entries = [entry.split("=", 1) for entry in read(f"{PROC}/{pid}/environ").split("\0") if "=" in entry]
+    return shim_variables(dict(entries))
+
+
+def shim_variables(environment):
+    return {k: v for k, v in environment.items() if k == "LD_PRELOAD" or k.startswith("IOMMUFD_RLIMIT_")}
+
+
+def processes():
+    return [int(name) for name in os.listdir(PROC) if name.isdigit()]
+
+
+def memlock_kb(pid):
+    """The soft limit of memory that the process may lock; None: unlimited."""
+    found = re.search(r"^Max locked memory\s+(\d+)", read(f"{PROC}/{pid}/limits"), re.M)
+    return int(found[1]) // 1024 if found else None
+
+
+def is_iommufd(info):
+    """Of an os.stat_result."""
+    link = f"{SYS}/dev/char/{os.major(info.st_rdev)}:{os.minor(info.st_rdev)}"
+    return stat.S_ISCHR(info.st_mode) and os.path.islink(link) and os.readlink(link).endswith("/misc/iommu")
+
+
+def owner_and_mode(path):
+    info = os.stat(path)
+    try:
+        owner = f"{pwd.getpwuid(info.st_uid).pw_name}:{grp.getgrgid(info.st_gid).gr_name}"
+    except KeyError:
+        owner = f"{info.st_uid}:{info.st_gid}"
+    return f"{stat.S_IMODE(info.st_mode):04o} {owner}"
+
+
+def refusal(path, user):
+    """Why the user may not open it for reading and writing; empty where he may."""
+    status, text = run([*OPEN, path], user)
+    return text.rpartition(": ")[2].strip() if status else ""
+
+
+def sample(name):
+    """The path of a file that comes with the project."""
+    return SCRIPTS / "libvirt" / name

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright (C) 2026 the iommufd-rlimit-shim developers
+"""What the library says, and what it does to an iommufd."""
+
+import ctypes
+import fcntl
+import glob
+import os
+import re
+import struct
+
+from . import host
+
+
+def shim_lines(text):
+    """The library's lines in a text, each as a dictionary."""
+    lines = [line for line in text.splitlines() if line.startswith("iommufd-rlimit: ")]
+    words = [re.findall(r'(\w+)=(?:"((?:[^"\\]|\\.)*)"|(\S*))', line) for line in lines]
+    return [{key: quoted or plain for key, quoted, plain in found} for found in words]
+
+
+def iommufd_modes(pid):
+    """The mode of each iommufd that a process has open, as the kernel has it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    sys_pidfd_getfd, iommu_option, get = 438, 0x3B87, 1
+    modes = {}
+    pidfd = os.pidfd_open(pid)
+    for path in glob.glob(f"{host.PROC}/{pid}/fd/*"):
+        if not os.path.exists(path) or not host.is_iommufd(os.stat(path)):
+            continue
+        number = int(os.path.basename(path))
+        copy = libc.syscall(sys_pidfd_getfd, pidfd, number, 0)
+        if copy < 0:
+            raise PermissionError(f"the iommufd of process {pid}: {os.strerror(ctypes.get_errno())}")
+        # struct iommu_option: size, option_id, op, __reserved, object_id, val64
+        answer = fcntl.ioctl(copy, iommu_option, struct.pack("IIHHIQ", 24, 0, get, 0, 0, 0))
+        modes[number] = "process" if struct.unpack("IIHHIQ", answer)[5] else "user"
+        os.close(copy)
+    os.close(pidfd)
+    return modes
