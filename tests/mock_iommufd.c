@@ -2,16 +2,18 @@
 // Copyright (C) 2026 the iommufd-rlimit-shim developers
 
 /*
- * A preload that plays the kernel: LD_PRELOAD=SHIM:MOCK. A name that ends in dev/iommu, and "iommu"
- * itself, opens /dev/full; sysfs calls that an iommufd; and IOMMU_OPTION on it is answered as the
- * environment says:
+ * A preload that plays the kernel to the library (LD_PRELOAD=SHIM:MOCK) and to the helper
+ * (LD_PRELOAD=MOCK). A name that ends in dev/iommu, and "iommu" itself, opens /dev/full; sysfs
+ * calls that an iommufd; and IOMMU_OPTION on it is answered as the environment says:
  *
- *   MOCK_STATE      file that holds the mode in force, "0" or "1"; shared with other processes
+ *   MOCK_NEW_MODE   "process": the mode of a new iommufd, in place of user
+ *   MOCK_OPEN_ERRNO an open of the device fails with this number
  *   MOCK_SET_ERRNO  SET fails with this number
  *   MOCK_GET_ERRNO  GET fails with this number
  *   MOCK_LOST_SET   SET succeeds but changes nothing
  *   MOCK_LOG        file that gets a line for each IOMMU_OPTION: the descriptor, then the bytes
- *   MOCK_SYSLOG     socket that takes the place of /dev/log
+ *   MOCK_SYSLOG     socket that takes the place of /dev/log; none if unset
+ *   MOCK_JOURNAL    the same for /run/systemd/journal/dev-log
  *   MOCK_SECURE     getauxval(AT_SECURE) is 1
  *   MOCK_NO_SYSFS   sysfs is not mounted
  *   MOCK_ENTRIES    file that gets the name of each function that opens the device
@@ -21,6 +23,8 @@
 #undef _FILE_OFFSET_BITS
 #undef _TIME_BITS
 #undef _FORTIFY_SOURCE
+
+#include "mock_mode.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -45,7 +49,6 @@
 #undef openat64
 
 #define IOMMU_OPTION _IO(';', 0x87)
-#define DEVICE       "/dev/full"
 #define DEVICE_LINK  "/sys/dev/char/1:7" /* admin-guide/devices.txt */
 
 int open64(const char *path, int flags, ...);
@@ -111,13 +114,27 @@ static bool is_device(int dirfd, const char *path)
 	return readable && is_device_name(path);
 }
 
+static int number_from(const char *name)
+{
+	const char *value = getenv(name);
+
+	return value ? atoi(value) : 0;
+}
+
 static int open_any(int dirfd, const char *path, int flags, mode_t mode)
 {
-	if (is_device(dirfd, path)) {
-		path = DEVICE;
-		flags &= ~(O_CREAT | O_EXCL);
+	int fd;
+
+	if (!is_device(dirfd, path))
+		return (int)real_syscall()(SYS_openat, dirfd, path, flags, mode);
+	if (getenv("MOCK_OPEN_ERRNO")) {
+		errno = number_from("MOCK_OPEN_ERRNO");
+		return -1;
 	}
-	return (int)real_syscall()(SYS_openat, dirfd, path, flags, mode);
+	fd = (int)real_syscall()(SYS_openat, dirfd, MOCK_DEVICE, flags & ~(O_CREAT | O_EXCL), mode);
+	if (fd >= 0 && getenv("MOCK_NEW_MODE"))
+		mock_set_mode(fd, !strcmp(getenv("MOCK_NEW_MODE"), "process"));
+	return fd;
 }
 
 #define MODE_ARGUMENT(flags)                                                 \
@@ -184,7 +201,7 @@ int __openat64_2(int dirfd, const char *path, int flags)
 int openat2(int dirfd, const char *path, const struct open_how *how, size_t size)
 {
 	if (is_device(dirfd, path))
-		path = DEVICE;
+		path = MOCK_DEVICE;
 	return (int)real_syscall()(SYS_openat2, dirfd, path, how, size);
 }
 #endif
@@ -204,36 +221,6 @@ unsigned long getauxval(unsigned long type)
 	unsigned long (*real)(unsigned long type) = dlsym(RTLD_NEXT, "getauxval");
 
 	return type == AT_SECURE && getenv("MOCK_SECURE") ? 1 : real(type);
-}
-
-static int number_from(const char *name)
-{
-	const char *value = getenv(name);
-
-	return value ? atoi(value) : 0;
-}
-
-static uint64_t read_state(void)
-{
-	char state = '0';
-	int fd = open_any(AT_FDCWD, getenv("MOCK_STATE"), O_RDONLY | O_CLOEXEC, 0);
-
-	if (fd >= 0) {
-		if (read(fd, &state, 1) != 1)
-			state = '0';
-		close(fd);
-	}
-	return (uint64_t)(state - '0');
-}
-
-static void write_state(uint64_t mode)
-{
-	char state = (char)('0' + mode);
-	int fd = open_any(AT_FDCWD, getenv("MOCK_STATE"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-
-	if (fd < 0 || write(fd, &state, 1) != 1)
-		abort();
-	close(fd);
 }
 
 /* include/uapi/linux/iommufd.h, written down a second time: the test's own reading of it. */
@@ -256,14 +243,19 @@ static void log_option(int fd, const struct option *option)
 	append("MOCK_LOG", line, (size_t)length);
 }
 
-static int answer(struct option *option)
+/* The errno value of IOMMU_OPTION on @fd. */
+static int answer(int fd, struct option *option)
 {
+	int mode = mock_mode(fd);
+
+	if (mode < 0)
+		return errno;
 	if (option->op == 1) {
-		option->val64 = read_state();
+		option->val64 = (uint64_t)mode;
 		return number_from("MOCK_GET_ERRNO");
 	}
 	if (!number_from("MOCK_SET_ERRNO") && !getenv("MOCK_LOST_SET"))
-		write_state(option->val64);
+		mock_set_mode(fd, (int)option->val64);
 	return number_from("MOCK_SET_ERRNO");
 }
 
@@ -285,7 +277,7 @@ int ioctl(int fd, ioctl_request request, ...)
 	if (request != IOMMU_OPTION)
 		return (int)real_syscall()(SYS_ioctl, fd, request, argument);
 	log_option(fd, argument);
-	error = answer(argument);
+	error = answer(fd, argument);
 	if (error)
 		errno = error;
 	return error ? -1 : 0;
@@ -304,13 +296,22 @@ static bool fails(long number)
 /* The name of ioctl() where time_t became 64 bits wide later: 32-bit Arm. */
 __asm__(".globl __ioctl_time64\n.set __ioctl_time64, ioctl");
 
+/* The log goes to sockets of the test's, never to those of this machine. */
+static void redirect(const struct sockaddr_un *to, struct sockaddr_un *mock)
+{
+	const char *path = getenv(strcmp(to->sun_path, _PATH_LOG) ? "MOCK_JOURNAL" : "MOCK_SYSLOG");
+
+	*mock = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	strncpy(mock->sun_path, path ? path : "/no-such-socket", sizeof(mock->sun_path) - 1);
+}
+
 /* The library talks to the kernel by syscall(2). */
 long syscall(long number, ...)
 {
 	long a[6];
 	va_list arguments;
 	struct msghdr message;
-	struct sockaddr_un mock = { .sun_family = AF_UNIX };
+	struct sockaddr_un mock;
 
 	va_start(arguments, number);
 	for (int i = 0; i < 6; i++)
@@ -325,15 +326,11 @@ long syscall(long number, ...)
 	if (number == SYS_readlinkat && !strcmp((const char *)a[1], DEVICE_LINK) &&
 	    !getenv("MOCK_NO_SYSFS"))
 		return read_device_link((char *)a[2], (size_t)a[3]);
-	if (number == SYS_sendmsg && getenv("MOCK_SYSLOG")) {
+	if (number == SYS_sendmsg && ((const struct msghdr *)a[1])->msg_name) {
 		message = *(const struct msghdr *)a[1];
-		if (message.msg_name &&
-		    !strcmp(((const struct sockaddr_un *)message.msg_name)->sun_path, _PATH_LOG)) {
-			strncpy(mock.sun_path, getenv("MOCK_SYSLOG"), sizeof(mock.sun_path) - 1);
-			message.msg_name = &mock;
-			message.msg_namelen = sizeof(mock);
-			a[1] = (long)&message;
-		}
+		redirect(message.msg_name, &mock);
+		message.msg_name = &mock;
+		a[1] = (long)&message;
 	}
 	return real_syscall()(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
