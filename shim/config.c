@@ -56,7 +56,7 @@ static const char *lookup(char *const environment[], const char *name)
 {
 	const char *value = NULL;
 
-	for (; *environment && !value; environment++)
+	for (; environment && *environment && !value; environment++)
 		value = value_of(*environment, name);
 	return value;
 }

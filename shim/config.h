@@ -54,7 +54,7 @@ struct config {
 /**
  * config_parse - environment to settings
  * @config: receives the settings, none of which points into the environment
- * @environment: as environ(7)
+ * @environment: as environ(7); NULL, which clearenv(3) leaves, is as an empty one
  * @secure: AT_SECURE of getauxval(3): paths are not honoured
  * @default_mode: the mode where IOMMUFD_RLIMIT_MODE is unset or empty
  *

@@ -2,8 +2,8 @@
 // Copyright (C) 2026 the iommufd-rlimit-shim developers
 
 /*
- * Preloaded behind the shim, so constructed before it: opens the device in its constructor, after
- * the file that EARLY_FILE names, which it keeps.
+ * Preloaded behind the shim, so constructed before it: opens the device in its constructor, and
+ * keeps it with EARLY_KEEPS; before that the file that EARLY_FILE names, which it keeps.
  */
 
 #include <fcntl.h>
@@ -20,5 +20,6 @@ static __attribute__((constructor)) void early(void)
 	fd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		_exit(3);
-	close(fd);
+	if (!getenv("EARLY_KEEPS"))
+		close(fd);
 }

@@ -2,70 +2,120 @@
 // Copyright (C) 2026 the iommufd-rlimit-shim developers
 
 #include "fake_helper.h"
-#include "helper_protocol.h"
+#include "../mock_mode.h"
 #include "run.h"
 
-#include <errno.h>
-#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-void fake_helper_set_state(const char *mode)
-{
-	FILE *file = fopen(run_path("state"), "we");
+#define SENT_MAX 8
 
-	assert_non_null(file);
-	fputs(mode, file);
-	fclose(file);
+static pid_t child;
+
+int fake_helper_device(int mode)
+{
+	int fd = open(MOCK_DEVICE, O_RDWR | O_CLOEXEC);
+
+	if (fd < 0 || mock_set_mode(fd, mode) < 0)
+		_exit(1);
+	return fd;
 }
 
-/* One connection; the child's exit status is 0 if it came, with what it should bring. */
-static void serve(int listener, int behaviour)
+void fake_helper_send(int connection, unsigned char byte, const int *fds, size_t count)
 {
-	struct helper_request request;
-	struct helper_reply reply = {
-		.magic = HELPER_REPLY_MAGIC,
-		.version = HELPER_PROTOCOL_VERSION,
-		.error = behaviour & FAKE_ANSWERS_ERROR ? EPERM : 0,
-		.effective = 1,
-	};
-	char control[256];
-	struct iovec bytes = { &request, sizeof(request) };
-	struct msghdr message = { .msg_iov = &bytes,
-				  .msg_iovlen = 1,
-				  .msg_control = control,
-				  .msg_controllen = sizeof(control) };
-	int connection = accept(listener, NULL, NULL);
+	struct iovec bytes = { &byte, sizeof(byte) };
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(SENT_MAX * sizeof(int))];
+	} control = { 0 };
+	struct msghdr message = { .msg_iov = &bytes, .msg_iovlen = 1 };
 
-	if (recvmsg(connection, &message, 0) != sizeof(request) || request.mode != 1 ||
-	    strcmp(request.comm, run_comm()) || message.msg_controllen < CMSG_LEN(sizeof(int)))
-		_exit(1);
-	if (behaviour & FAKE_SETS_MODE)
-		fake_helper_set_state("1");
-	if (behaviour & FAKE_IS_SILENT)
-		poll(NULL, 0, 10000);
-	if (send(connection, &reply, sizeof(reply), 0) != sizeof(reply))
-		_exit(1);
-	_exit(0);
+	if (count) {
+		control.header.cmsg_level = SOL_SOCKET;
+		control.header.cmsg_type = SCM_RIGHTS;
+		control.header.cmsg_len = CMSG_LEN(count * sizeof(int));
+		memcpy(CMSG_DATA(&control.header), fds, count * sizeof(int));
+		message.msg_control = &control;
+		message.msg_controllen = CMSG_SPACE(count * sizeof(int));
+	}
+	sendmsg(connection, &message, MSG_NOSIGNAL);
+	for (size_t i = 0; i < count; i++)
+		close(fds[i]);
 }
 
-pid_t fake_helper_start(int behaviour)
+void fake_helper_gives(int connection)
+{
+	const int iommufd = fake_helper_device(1);
+	char acknowledgement;
+
+	fake_helper_send(connection, 0, &iommufd, 1);
+	recv(connection, &acknowledgement, sizeof(acknowledgement), 0);
+}
+
+static _Noreturn void run_helper(const struct fake_helper *helper, int ready)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	pid_t child;
+	int listener =
+		socket(AF_UNIX, (helper->type ? helper->type : SOCK_STREAM) | SOCK_CLOEXEC, 0);
 
 	strcpy(address.sun_path, run_path("helper.sock"));
-	remove(address.sun_path);
-	assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof(address)), 0);
-	assert_int_equal(listen(listener, 8), 0);
+	if (helper->uid && setresuid(helper->uid, helper->uid, helper->uid) < 0)
+		_exit(1);
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of user clears it */
+	if (bind(listener, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+	    (helper->type != SOCK_DGRAM && listen(listener, helper->serve ? 16 : 0) < 0) ||
+	    chmod(address.sun_path, helper->mode ? helper->mode : 0777) < 0)
+		_exit(1);
+	close(ready);
+	for (;;) {
+		int connection;
+
+		if (!helper->serve)
+			pause();
+		connection = accept(listener, NULL, NULL);
+		helper->serve(connection);
+		close(connection);
+	}
+}
+
+void fake_helper_start(struct fake_helper helper)
+{
+	int ready[2];
+	char byte;
+
+	remove(run_path("helper.sock"));
+	assert_int_equal(pipe(ready), 0);
 	child = fork();
 	assert_true(child >= 0);
-	if (!child)
-		serve(listener, behaviour);
-	close(listener);
-	return child;
+	if (!child) {
+		close(ready[0]);
+		run_helper(&helper, ready[1]);
+	}
+	close(ready[1]);
+	assert_int_equal(read(ready[0], &byte, 1), 0); /* until it listens */
+	close(ready[0]);
+	run_setenv("IOMMUFD_RLIMIT_HELPER", run_path("helper.sock"));
+}
+
+void fake_helper_stop(void)
+{
+	int status;
+
+	assert_int_equal(waitpid(child, &status, WNOHANG), 0);
+	kill(child, SIGKILL);
+	assert_int_equal(waitpid(child, &status, 0), child);
+}
+
+int fake_helper_wait(void)
+{
+	int status;
+
+	assert_int_equal(waitpid(child, &status, 0), child);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }

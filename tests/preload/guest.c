@@ -13,6 +13,7 @@
 #include <linux/seccomp.h>
 #include <pthread.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -118,6 +119,12 @@ static void on_tick(int signal)
 	errno = saved_errno;
 }
 
+static void count_tick(int signal)
+{
+	(void)signal;
+	ticks++;
+}
+
 static void signal_handler(const char *argument)
 {
 	const struct itimerval every_ms = { { 0, 1000 }, { 0, 1000 } };
@@ -130,6 +137,22 @@ static void signal_handler(const char *argument)
 	while (ticks < 100)
 		open_and_close();
 	REQUIRE(setitimer(ITIMER_REAL, &(struct itimerval){ 0 }, NULL) == 0);
+	REQUIRE(count_open() == before);
+}
+
+/* One open under a timer that interrupts all that waits: no SA_RESTART. */
+static void interrupted(const char *argument)
+{
+	const struct itimerval every_10_ms = { { 0, 10000 }, { 0, 10000 } };
+	const struct sigaction action = { .sa_handler = count_tick };
+	int before = count_open();
+
+	(void)argument;
+	REQUIRE(sigaction(SIGALRM, &action, NULL) == 0);
+	REQUIRE(setitimer(ITIMER_REAL, &every_10_ms, NULL) == 0);
+	open_and_close();
+	REQUIRE(setitimer(ITIMER_REAL, &(struct itimerval){ 0 }, NULL) == 0);
+	REQUIRE(ticks > 10);
 	REQUIRE(count_open() == before);
 }
 
@@ -181,6 +204,47 @@ static void fork_from_threads(const char *argument)
 	stop = true;
 	for (size_t i = 0; i < 4; i++)
 		REQUIRE(!pthread_join(threads[i], NULL));
+}
+
+static atomic_int spawned;
+
+/* What a child gets that another thread starts in the middle of an open: descriptors 0, 1 and 2. */
+static void *spawn_until_stopped(void *argument)
+{
+	char *const arguments[] = { (char[]){ "guest" }, (char[]){ "spawned" }, NULL };
+	char *const none[] = { NULL };
+	posix_spawn_file_actions_t quiet;
+	pid_t child;
+	int status;
+
+	(void)argument;
+	REQUIRE(!posix_spawn_file_actions_init(&quiet));
+	REQUIRE(!posix_spawn_file_actions_addopen(&quiet, 1, "/dev/null", O_WRONLY, 0));
+	while (!stop) {
+		REQUIRE(!posix_spawn(&child, "/proc/self/exe", &quiet, NULL, arguments, none));
+		REQUIRE(waitpid(child, &status, 0) == child);
+		REQUIRE(status == 0);
+		spawned++;
+	}
+	return NULL;
+}
+
+static void is_spawned(const char *argument)
+{
+	(void)argument;
+	REQUIRE(count_open() == 3);
+}
+
+static void spawn_from_thread(const char *argument)
+{
+	pthread_t thread;
+
+	(void)argument;
+	REQUIRE(!pthread_create(&thread, NULL, spawn_until_stopped, NULL));
+	while (spawned < 200)
+		open_and_close();
+	stop = true;
+	REQUIRE(!pthread_join(thread, NULL));
 }
 
 static void *open_many(void *argument)
@@ -363,8 +427,11 @@ int main(int argc, char **argv)
 		{ "signals", signals },
 		{ "open-as-descriptor-2", as_descriptor_2 },
 		{ "signal-handler", signal_handler },
+		{ "interrupted", interrupted },
 		{ "vfork", vfork_child },
 		{ "fork-from-threads", fork_from_threads },
+		{ "spawn-from-thread", spawn_from_thread },
+		{ "spawned", is_spawned },
 		{ "threads", threads },
 		{ "small-stack", small_stack },
 		{ "seccomp-kill", seccomp_kill },

@@ -6,12 +6,14 @@
  * this program's own compilation names it: meson builds it plain, with large files, fortified, and
  * both. Prints what came of it, for a test to judge from outside:
  *
- *   return=FD errno=N cloexec=0|1 status=OCTAL mode=OCTAL open=N
+ *   return=FD errno=N cloexec=0|1 status=OCTAL mode=OCTAL accounting=user|process open=N
  *
- * where mode is the file's, and open is the number of descriptors above 2 that are open afterwards.
- * PATH "@null", "@bad" and
- * "@unterminated" are pointers that the kernel answers with EFAULT.
+ * where mode is the file's, accounting is that of the mock's iommufd, and open is the number of
+ * descriptors above 2 that are open afterwards. PATH "@null", "@bad" and "@unterminated" are
+ * pointers that the kernel answers with EFAULT.
  */
+#include "../mock_mode.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -126,7 +128,8 @@ int main(int argc, char **argv)
 		status = fcntl(result, F_GETFL) & (O_ACCMODE | O_NONBLOCK);
 		fstat(result, &file);
 	}
-	printf("return=%d errno=%d cloexec=%d status=%#o mode=%#o open=%d\n", result, error,
-	       cloexec, status, file.st_mode & 07777, count_open());
+	printf("return=%d errno=%d cloexec=%d status=%#o mode=%#o accounting=%s open=%d\n", result,
+	       error, cloexec, status, file.st_mode & 07777,
+	       mock_mode(result) == 1 ? "process" : "user", count_open());
 	return 0;
 }

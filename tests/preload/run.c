@@ -70,7 +70,6 @@ int run_setup(void **state)
 		return -1;
 	snprintf(preload, sizeof(preload), "%s:%s", run_tool("SHIM"), run_tool("MOCK"));
 	run_setenv("LD_PRELOAD", preload);
-	run_setenv("MOCK_STATE", run_path("state"));
 	run_setenv("MOCK_LOG", run_path("ioctls"));
 	run_setenv("IOMMUFD_RLIMIT_HELPER", "none");
 	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)

@@ -11,12 +11,9 @@
 #include "run.h"
 
 #include <errno.h>
-#include <signal.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <time.h>
 
 static const int errors[] = { EPERM,  EINTR,  EBADF,  EAGAIN, ENOMEM,    EACCES,
@@ -41,39 +38,28 @@ static void set_number(const char *name, long number)
 	run_setenv(name, text);
 }
 
-static bool with_helper;
-
 static void open_device(struct run *opener)
 {
-	pid_t helper = -1;
-
-	remove(run_path("state"));
 	remove(run_path("log"));
-	if (with_helper)
-		helper = fake_helper_start(FAKE_SETS_MODE);
 	run_opener(opener, "OPENER", (const char *[]){ "open", "/dev/iommu", NULL });
 	assert_int_equal(opener->status, 0);
-	if (helper > 0) {
-		kill(helper, SIGKILL);
-		assert_int_equal(waitpid(helper, NULL, 0), helper);
-	}
 }
 
 static void check(const struct run *opener)
 {
 	int result, error, opened;
-	char state[4096], log[4096];
+	char accounting[16], log[4096];
 
-	assert_int_equal(sscanf(opener->out,
-				"return=%d errno=%d cloexec=%*d status=%*i mode=%*i open=%d",
-				&result, &error, &opened),
-			 3);
+	assert_int_equal(
+		sscanf(opener->out,
+		       "return=%d errno=%d cloexec=%*d status=%*i mode=%*i accounting=%15s open=%d",
+		       &result, &error, accounting, &opened),
+		4);
 	assert_int_equal(opened, result >= 0);
 	assert_true(result >= 0 ? error == 4242 : error > 0 && error != 4242);
-	read_text("state", state);
 	read_text("log", log);
 	if (strstr(opener->err, "outcome=applied") || strstr(log, "outcome=applied"))
-		assert_string_equal(state, "1");
+		assert_string_equal(accounting, "process");
 }
 
 static void each_call_fails(const char *sink)
@@ -132,10 +118,9 @@ static void test_helper(void **state)
 {
 	(void)state;
 	run_setenv("MOCK_SET_ERRNO", "1");
-	run_setenv("IOMMUFD_RLIMIT_HELPER", run_path("helper.sock"));
-	with_helper = true;
+	fake_helper_start((struct fake_helper){ .serve = fake_helper_gives });
 	each_call_fails("stderr");
-	with_helper = false;
+	fake_helper_stop();
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, run_setup, run_teardown)

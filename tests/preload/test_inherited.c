@@ -3,6 +3,7 @@
 
 /* Descriptors that are open at load, as with QEMU's -object iommufd,fd=N. */
 
+#include "fake_helper.h"
 #include "run.h"
 
 #include <fcntl.h>
@@ -91,6 +92,30 @@ static void test_never_closed(void **state)
 	assert_has(opener.err, "outcome=failed fd=900 ");
 }
 
+static void is_asked(int connection)
+{
+	(void)connection;
+	_exit(1);
+}
+
+/* An inherited iommufd may hold mappings, so that of the helper cannot take its place. */
+static void test_helper_not_asked(void **state)
+{
+	struct run opener;
+
+	(void)state;
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	run_setenv("MOCK_SET_ERRNO", "1");
+	fake_helper_start((struct fake_helper){ .serve = is_asked });
+	start(&opener, inherit);
+	fake_helper_stop();
+	assert_int_equal(run_lines(opener.err), 2);
+	assert_has(opener.err, "warning: outcome=denied fd=7 source=inherited requested=process "
+			       "effective=user errno=EPERM pid=");
+	assert_has(opener.err, " hint=\"the program goes on with per-user accounting; preload the "
+			       "library into the program that opened this descriptor\"\n");
+}
+
 static void test_none(void **state)
 {
 	struct run opener;
@@ -119,8 +144,8 @@ static void test_inert(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_each_is_set), TEST(test_after_many), TEST(test_never_closed),
-		TEST(test_none),        TEST(test_inert),
+		TEST(test_each_is_set),      TEST(test_after_many), TEST(test_never_closed),
+		TEST(test_helper_not_asked), TEST(test_none),       TEST(test_inert),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

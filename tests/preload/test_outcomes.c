@@ -67,15 +67,6 @@ static void set_number(const char *name, int number)
 	run_setenv(name, number ? text : NULL);
 }
 
-static void set_state(const char *mode)
-{
-	FILE *file = fopen(run_path("state"), "we");
-
-	assert_non_null(file);
-	fputs(mode, file);
-	fclose(file);
-}
-
 static void check(const struct answer *answer, int error, const char *error_name,
 		  enum policy policy, const char *requested, const char *effective,
 		  const char *ioctls)
@@ -92,7 +83,8 @@ static void check(const struct answer *answer, int error, const char *error_name
 	/* What the caller sees: descriptor or errno, and nothing left open. */
 	if (answer->fails[policy])
 		snprintf(expected, sizeof(expected),
-			 "return=-1 errno=%d cloexec=0 status=0 mode=0 open=0\n", error);
+			 "return=-1 errno=%d cloexec=0 status=0 mode=0 accounting=user open=0\n",
+			 error);
 	else
 		strcpy(expected, "return=3 errno=4242 cloexec=1 ");
 	assert_has(opener.out, expected);
@@ -129,7 +121,7 @@ static void each_errno_of_set(const char *mode, const char *other, const char *s
 	run_setenv("IOMMUFD_RLIMIT_MODE", mode);
 	for (size_t i = 0; i < ERRORS; i++)
 		for (enum policy policy = AUTO; policy < POLICIES; policy++) {
-			set_state(strcmp(other, "process") ? "0" : "1");
+			run_setenv("MOCK_NEW_MODE", other);
 			set_number("MOCK_SET_ERRNO", errors[i].error);
 			check(errors[i].answer, errors[i].error, errors[i].name, policy, mode,
 			      errors[i].error ? other : mode, ioctls);
@@ -152,7 +144,7 @@ static void test_in_force_already(void **state)
 {
 	(void)state;
 	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
-	set_state("1");
+	run_setenv("MOCK_NEW_MODE", "process");
 	for (size_t i = 1; i < ERRORS; i++)
 		for (enum policy policy = AUTO; policy < POLICIES; policy++) {
 			set_number("MOCK_SET_ERRNO", errors[i].error);
@@ -166,9 +158,9 @@ static void test_query_changes_nothing(void **state)
 	(void)state;
 	run_setenv("IOMMUFD_RLIMIT_MODE", "query");
 	for (enum policy policy = AUTO; policy < POLICIES; policy++) {
-		set_state("0");
+		run_setenv("MOCK_NEW_MODE", "user");
 		check(&queried, 0, NULL, policy, "query", "user", "3 " GET "\n");
-		set_state("1");
+		run_setenv("MOCK_NEW_MODE", "process");
 		check(&queried, 0, NULL, policy, "query", "process", "3 " GET "\n");
 	}
 }
