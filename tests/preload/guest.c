@@ -333,6 +333,14 @@ static void seccomp_errno(const char *path)
 	seccomp(SECCOMP_RET_ERRNO | EPERM, path);
 }
 
+static void exec_with_iommufd(const char *argument)
+{
+	(void)argument;
+	REQUIRE(open("/dev/iommu", O_RDWR) == 3);
+	execl("/proc/self/exe", "guest", "plain", NULL);
+	REQUIRE(false);
+}
+
 static bool exiting;
 
 static void at_exit(const char *argument)
@@ -436,6 +444,7 @@ int main(int argc, char **argv)
 		{ "small-stack", small_stack },
 		{ "seccomp-kill", seccomp_kill },
 		{ "seccomp-errno", seccomp_errno },
+		{ "exec", exec_with_iommufd },
 		{ "at-exit", at_exit },
 		{ "cancel", cancel },
 		{ "cancel-state", cancel_state },

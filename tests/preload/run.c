@@ -195,6 +195,7 @@ void run(struct run *run, void (*before_exec)(void), const char *const arguments
 	close(err[1]);
 	collect(run, child, out[0], err[0]);
 	assert_int_equal(waitpid(child, &run->status, 0), child);
+	run->pid = child;
 	read_file(run_path("ioctls"), run->ioctls, sizeof(run->ioctls));
 }
 

@@ -8,12 +8,14 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <cmocka.h>
 
 #define RUN_SECONDS 100 /* then the program hangs, and the test fails */
 
 struct run {
+	pid_t pid;
 	int status; /* as waitpid(2) has it */
 	char out[4096];
 	char err[16384];

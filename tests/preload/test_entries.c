@@ -70,7 +70,8 @@ static void refused(const char *build, const char *entry)
 	struct run opener;
 
 	run_opener(&opener, build, (const char *[]){ entry, "/dev/iommu", NULL });
-	assert_has(opener.out, "return=-1 errno=1 cloexec=0 status=0 mode=0 accounting=user open=0\n");
+	assert_has(opener.out,
+		   "return=-1 errno=1 cloexec=0 status=0 mode=0 accounting=user open=0\n");
 }
 
 static void test_refused(void **state)

@@ -77,17 +77,48 @@ static void test_fork_from_threads(void **state)
 	both_ways(&guest, "fork-from-threads", NULL);
 }
 
+/* Lines of many threads in one file: each is whole. */
+static void assert_whole_lines(const char *path, size_t count)
+{
+	FILE *file = fopen(path, "re");
+	char line[1024], comm[32];
+
+	snprintf(comm, sizeof(comm), " comm=%s\n", run_emulated() ? run_comm() : "guest");
+	assert_non_null(file);
+	for (size_t i = 0; i < count; i++) {
+		assert_non_null(fgets(line, sizeof(line), file));
+		assert_ptr_equal(strstr(line, "iommufd-rlimit: info: outcome=applied fd="), line);
+		assert_true(strlen(line) > strlen(comm));
+		assert_string_equal(line + strlen(line) - strlen(comm), comm);
+	}
+	assert_null(fgets(line, sizeof(line), file));
+	fclose(file);
+}
+
 static void test_threads(void **state)
 {
 	struct run guest;
-	struct stat st;
 
 	(void)state;
 	run_setenv("IOMMUFD_RLIMIT_LOG", run_path("log"));
 	run_setenv("MOCK_LOG", NULL);
 	both_ways(&guest, "threads", NULL);
-	assert_int_equal(stat(run_path("log"), &st), 0);
-	assert_true(st.st_size > 64000 * 100); /* 64 x 1,000 lines */
+	assert_whole_lines(run_path("log"), 64000); /* 64 x 1,000 */
+}
+
+/* A program that passes its iommufd on: the next one finds it, with the mode that it has. */
+static void test_exec(void **state)
+{
+	struct run guest;
+
+	(void)state;
+	if (run_emulated())
+		skip(); /* /proc/self/exe is the emulator */
+	both_ways(&guest, "exec", NULL);
+	assert_int_equal(run_lines(guest.err), 3);
+	assert_has(guest.err, "outcome=applied fd=3 source=open ");
+	assert_has(guest.err, "outcome=applied fd=3 source=inherited ");
+	assert_has(guest.err, "outcome=applied fd=4 source=open ");
 }
 
 static void test_small_stack(void **state)
@@ -255,6 +286,7 @@ int main(void)
 		TEST(test_signal_handler),
 		TEST(test_fork_from_threads),
 		TEST(test_threads),
+		TEST(test_exec),
 		TEST(test_small_stack),
 		TEST(test_seccomp),
 		TEST(test_cancel),

@@ -15,6 +15,8 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 static const char *const device[] = { "open", "/dev/iommu", NULL };
@@ -218,6 +220,37 @@ static void test_file(void **state)
 	assert_int_equal(st.st_mode & 07137, 0);
 }
 
+static void mask_nothing(void)
+{
+	umask(0);
+}
+
+static void test_file_mode(void **state)
+{
+	struct run opener;
+	struct stat st;
+
+	(void)state;
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	run_setenv("IOMMUFD_RLIMIT_LOG", run_path("log"));
+	run(&opener, mask_nothing,
+	    (const char *[]){ run_tool("OPENER"), "open", "/dev/iommu", NULL });
+	assert_int_equal(stat(run_path("log"), &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0640);
+}
+
+static void test_process(void **state)
+{
+	char expected[64];
+	struct run opener;
+
+	(void)state;
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	opens(&opener);
+	snprintf(expected, sizeof(expected), " pid=%d comm=%.15s\n", opener.pid, run_comm());
+	assert_has(opener.err, expected);
+}
+
 /* @setting's sink fails with @error: stderr gets the line and the reason. */
 static void falls_back(const char *setting, const char *error)
 {
@@ -295,6 +328,84 @@ static void test_file_size_limit(void **state)
 	    (const char *[]){ run_tool("OPENER"), "open", "/dev/iommu", NULL });
 	assert_int_equal(opener.status, 0); /* no SIGXFSZ */
 	assert_has(opener.err, " used=stderr errno=EFBIG ");
+}
+
+#define SHORT_WRITE 20 /* bytes */
+
+static void limit_file_size_to_short_write(void)
+{
+	const struct rlimit limit = { SHORT_WRITE, SHORT_WRITE };
+
+	if (setrlimit(RLIMIT_FSIZE, &limit))
+		_exit(126);
+}
+
+/* A line of which a part was written is not in the log: stderr gets it whole. */
+static void test_short_write(void **state)
+{
+	struct run opener;
+	struct stat st;
+
+	(void)state;
+	if (SANITIZED)
+		skip(); /* their runtimes meet the limit, too */
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	run_setenv("MOCK_LOG", NULL);
+	run_setenv("IOMMUFD_RLIMIT_LOG", run_path("log"));
+	run(&opener, limit_file_size_to_short_write,
+	    (const char *[]){ run_tool("OPENER"), "open", "/dev/iommu", NULL });
+	assert_int_equal(opener.status, 0);
+	assert_int_equal(stat(run_path("log"), &st), 0);
+	assert_int_equal(st.st_size, SHORT_WRITE);
+	assert_int_equal(run_lines(opener.err), 2);
+	assert_has(opener.err, "iommufd-rlimit: info: outcome=applied ");
+	assert_has(opener.err, " used=stderr errno=ENOSPC ");
+}
+
+static char terminal[64];
+
+/* A process in the background of a terminal that stops such processes when they write to it. */
+static void write_from_background(void)
+{
+	struct termios attributes;
+	int fd, status;
+	pid_t child;
+
+	setsid();
+	fd = open(terminal, O_RDWR);
+	if (fd < 0 || tcgetattr(fd, &attributes) < 0)
+		_exit(126);
+	attributes.c_lflag |= TOSTOP;
+	if (tcsetattr(fd, TCSANOW, &attributes) < 0)
+		_exit(126);
+	child = fork();
+	if (child) {
+		waitpid(child, &status, WUNTRACED);
+		if (WIFSTOPPED(status))
+			kill(child, SIGKILL);
+		_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 125);
+	}
+	setpgid(0, 0);
+	dup2(fd, STDERR_FILENO);
+	close(fd);
+}
+
+static void test_background(void **state)
+{
+	int controller = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+	char text[1024] = "";
+	struct run opener;
+
+	(void)state;
+	assert_true(controller >= 0 && !grantpt(controller) && !unlockpt(controller));
+	strcpy(terminal, ptsname(controller));
+	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	run(&opener, write_from_background,
+	    (const char *[]){ run_tool("OPENER"), "open", "/dev/iommu", NULL });
+	assert_int_equal(opener.status, 0);
+	assert_true(read(controller, text, sizeof(text) - 1) > 0);
+	assert_has(text, "iommufd-rlimit: info: outcome=applied ");
+	close(controller);
 }
 
 static int listen_to(const char *variable)
@@ -488,9 +599,13 @@ int main(void)
 		TEST(test_debug_line_at_load),
 		TEST(test_none),
 		TEST(test_file),
+		TEST(test_file_mode),
+		TEST(test_process),
 		TEST(test_sinks_that_fail),
 		TEST(test_fifo_full),
 		TEST(test_file_size_limit),
+		TEST(test_short_write),
+		TEST(test_background),
 		TEST(test_syslog),
 		TEST(test_syslog_without_dev_log),
 		TEST(test_stderr_closed),
