@@ -13,9 +13,24 @@ TOP = Path(__file__).resolve().parent.parent.parent
 PAGES = sorted((TOP / "docs").glob("*.[1-8]"))
 
 
+PAGE = TOP / "docs/iommufd-rlimit.7"
+THEORY = TOP / "docs/theory-of-operation.md"
+
+
 def words(page, macro):
     """All that the page marks up as this: environment variables (Ev), fixed words (Cm)."""
     return set(re.findall(rf"^\.(?:It )?{macro} (\S+)", page.read_text(), re.M))
+
+
+def diagnostics():
+    """What DIAGNOSTICS says, by helper_step: the text, and the errno values that it names."""
+    text = PAGE.read_text()
+    section = text[text.index(".Sh DIAGNOSTICS") : text.index(".Sh SECURITY")]
+    steps = re.split(r"^\.It Cm (\w+)$", section, flags=re.M)[1:]
+    return {
+        step: (text, set(re.findall(r"\bE[A-Z]+\b", " ".join(re.findall(r"^\.It Er (.*)$", text, re.M)))))
+        for step, text in zip(steps[::2], steps[1::2])
+    }
 
 
 class DocsTest(unittest.TestCase):
@@ -51,9 +66,68 @@ class DocsTest(unittest.TestCase):
             self.assertIn(word, words(page, "Cm"))
 
     def test_every_outcome(self):
-        names = re.findall(r'\[OUTCOME_\w+\] = \{ "(\w+)"', (TOP / "shim/log.c").read_text())
+        names = re.findall(r'\[OUTCOME_\w+\] = \{ "(\w+)"', (TOP / "shim/outcome.c").read_text())
         self.assertEqual(len(names), 8)
         self.assertLessEqual(set(names), words(TOP / "docs/iommufd-rlimit.7", "Cm"))
+
+    def test_every_helper_step(self):
+        source = (TOP / "shim/helper_client.c").read_text()
+        names = set(re.findall(r'\[HELPER_\w+\] = "(\w+)"', source))
+        self.assertEqual(len(names), 6)
+        self.assertEqual(names, set(diagnostics()))
+
+    def test_every_errno_of_the_helper_client(self):
+        """Those that have a hint of their own, and those that the header of the client lists."""
+        hints = re.findall(r"\{ HELPER_(\w+), (E\w+|0),\s+\"([^\"]*)\"", (TOP / "shim/hint.c").read_text())
+        self.assertGreater(len(hints), 10)
+        named = [(step.lower(), error) for step, error, _ in hints if error != "0"]
+
+        header = (TOP / "shim/helper_client.h").read_text()
+        listed = header[header.index("The errno value of the result, by step:") : header.index("Never blocks longer")]
+        for step, text in re.findall(r"HELPER_([A-Z]+) +(.*?)(?= \* +HELPER_[A-Z]+ |\Z)", listed, re.S):
+            named += [(step.lower(), error) for error in re.findall(r"\bE[A-Z]{3,}\b", text)]
+        self.assertGreater(len(named), len(hints))
+
+        page = diagnostics()
+        for step, error in named:
+            self.assertIn(error, page[step][1], step)
+        for step, _, hint in hints:
+            for command in re.findall(r"run: (.*)", hint):
+                self.assertIn(f".Ql {command}", page[step.lower()][0])
+
+    def test_every_outcome_and_exit_status_of_the_helper(self):
+        source = (TOP / "shim/helper.c").read_text()
+        outcomes = set(re.findall(r'log_peer\(LOG_LEVEL_\w+, "(\w+)"', source))
+        self.assertEqual(len(outcomes), 4)
+        page = TOP / "docs/iommufd-rlimit-helper.8"
+        self.assertLessEqual(outcomes, words(page, "Cm"))
+        self.assertEqual(re.search(r"EXIT_USAGE = (\d)", source)[1], "2")
+        statuses = re.search(r"^\.Sh EXIT STATUS$(.*?)^\.Sh", page.read_text(), re.M | re.S)[1]
+        self.assertEqual(re.findall(r"^\.It (\d)$", statuses, re.M), ["0", "1", "2"])
+
+    def test_each_file_and_function_of_the_theory_of_operation(self):
+        """`function()` in `file` of ours; and of the kernel `file`, `function()`, which is not looked up."""
+        text = " ".join(THEORY.read_text().split())
+        files = re.findall(r"`((?:docs|scripts|shim|tests)/[^` ]+)`", text)
+        self.assertGreater(len(set(files)), 10)
+        for file in files:
+            self.assertTrue((TOP / file).is_file(), file)
+
+        seen = set()
+        names = r"`\w+(?:\(\))?`"
+        for functions, file in re.findall(rf"({names}(?:(?:, | and ){names})*) in `(shim/\w+\.[ch])`", text):
+            for name in re.findall(r"`(\w+(?:\(\))?)`", functions):
+                # A definition at the left margin, be it of a function or of a table.
+                definition = rf"^\w.*\b{re.escape(name.removesuffix('()'))}" + (r"\(" if name.endswith("()") else r"\b")
+                self.assertTrue(re.search(definition, (TOP / file).read_text(), re.M), f"{name} in {file}")
+                seen.add(name)
+        self.assertGreater(len(seen), 15)
+
+        kernel = set()
+        for functions in re.findall(rf"`(?:drivers|net)/[^`]+`, ({names}(?:, {names})*)", text):
+            kernel.update(re.findall(r"`(\w+\(\))`", functions))
+        # Each function is named with its file at least once.
+        self.assertEqual(set(re.findall(r"`(\w+\(\))`", text)) - seen - kernel, {"_exit()"})
 
     def test_every_check_of_the_doctor(self):
         names = re.findall(r'"(\w+)": \w+\.check_', (TOP / "scripts/iommufd_rlimit/checks/__init__.py").read_text())
