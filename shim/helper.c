@@ -32,7 +32,8 @@ static const char usage[] =
 	"standard input, a listening AF_UNIX stream socket. Start it by systemd:\n"
 	"  systemctl enable --now " NAME ".socket\n"
 	"or by a socket binder:\n"
-	"  systemd-socket-activate --inetd -l /run/iommufd-rlimit/helper.sock " PROGRAM "\n";
+	"  s6-ipcserver-socketbinder -a 0660 /run/iommufd-rlimit/helper.sock " PROGRAM "\n"
+	"See " NAME "(8).\n";
 
 /* One line to stderr, dropped where it cannot be written at once. */
 static void log_peer(enum log_level level, const char *outcome, int error, const struct ucred *peer,
@@ -56,13 +57,17 @@ static void log_peer(enum log_level level, const char *outcome, int error, const
 		return;
 }
 
+/* NULL for an errno value that no one step mends. */
 static const char *hint_for(int error, bool opened)
 {
 	if (error == EPERM)
 		return opened ? "needs CAP_SYS_RESOURCE in the initial user namespace"
 			      : "see DeviceAllow= of " NAME ".service";
-	return error == EACCES ? "see SupplementaryGroups= of " NAME ".service"
-			       : "modprobe iommufd; needs Linux 6.2 or later";
+	if (error == EACCES)
+		return "see SupplementaryGroups= of " NAME ".service";
+	if (error == ENOENT || error == ENXIO || error == ENODEV)
+		return "modprobe iommufd";
+	return opened ? "needs Linux 6.2 or later, with IOMMU_OPTION_RLIMIT_MODE" : NULL;
 }
 
 /*

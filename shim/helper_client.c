@@ -20,9 +20,10 @@
 const char *helper_step_name(enum helper_step step)
 {
 	static const char names[][9] = {
-		[HELPER_CONNECT] = "connect", [HELPER_LISTENER] = "listener",
-		[HELPER_RECEIVE] = "receive", [HELPER_ANSWER] = "answer",
-		[HELPER_CHECK] = "check",     [HELPER_REPLACE] = "replace",
+		[HELPER_OPEN] = "open",         [HELPER_CONNECT] = "connect",
+		[HELPER_LISTENER] = "listener", [HELPER_RECEIVE] = "receive",
+		[HELPER_ANSWER] = "answer",     [HELPER_CHECK] = "check",
+		[HELPER_REPLACE] = "replace",
 	};
 
 	return names[step];
@@ -55,8 +56,6 @@ static int connect_until(int connection, const char *socket_path, int64_t deadli
 	bool failed;
 	int error;
 
-	if (strlen(socket_path) >= sizeof(address.sun_path))
-		return ENAMETOOLONG;
 	memcpy(address.sun_path, socket_path, strlen(socket_path));
 	do {
 		error = set_timeout(connection, SO_SNDTIMEO, deadline);
@@ -132,7 +131,7 @@ static int exchange(int connection, const char *socket_path, bool trust_own_user
 	unsigned char byte = HELPER_ACKNOWLEDGEMENT;
 	int error;
 
-	*step = HELPER_REPLACE;
+	*step = HELPER_OPEN;
 	if (status_flags < 0 || (status_flags & O_ACCMODE) != O_RDWR)
 		return EBADF;
 	*step = HELPER_CONNECT;

@@ -11,6 +11,7 @@
 /* How far a request came. */
 enum helper_step {
 	HELPER_NOT_ASKED,
+	HELPER_OPEN,     /* the program's own open: O_RDWR */
 	HELPER_CONNECT,  /* a socket, and connect(2) */
 	HELPER_LISTENER, /* the user that listens */
 	HELPER_RECEIVE,  /* what the helper sends, up to the deadline */
@@ -29,20 +30,21 @@ const char *helper_step_name(enum helper_step step);
 
 /**
  * helper_client_replace - put the helper's iommufd in mode process in the place of an iommufd
- * @socket_path: the helper's socket, an absolute path
+ * @socket_path: the helper's socket, an absolute path that fits struct sockaddr_un
  * @trust_own_user: a listener of this process's own user is believed, too; else root's alone
  * @fd: an iommufd without objects, opened with O_RDWR. On success the number is that of the
  * helper's iommufd, with the same status flags and close-on-exec; else it is left as it was.
  *
  * The errno value of the result, by step:
- *   HELPER_CONNECT   those of socket(2) and connect(2); ENAMETOOLONG; ETIMEDOUT
+ *   HELPER_OPEN      EBADF: @fd is not open for reading and writing
+ *   HELPER_CONNECT   those of socket(2) and connect(2); ETIMEDOUT
  *   HELPER_LISTENER  EPERM: not a trusted user
  *   HELPER_RECEIVE   ECONNRESET: closed without a byte; ETIMEDOUT; EBADMSG: the byte came without
  *                    its descriptor, which a security module or a full descriptor table refused;
  *                    EPROTO: a descriptor too many
  *   HELPER_ANSWER    what the helper's open(2) or ioctl(2) gave
  *   HELPER_CHECK     EPROTO: not an iommufd, or not in mode process
- *   HELPER_REPLACE   EBADF: @fd is not open for reading and writing; those of dup3(2)
+ *   HELPER_REPLACE   those of dup3(2); EBADF: @fd is beyond the limit of open files
  *
  * Never blocks longer than HELPER_CLIENT_TIMEOUT_MS, allocates nothing, raises no signal, and
  * leaves no descriptor behind. Overwrites errno.

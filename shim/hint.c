@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define STEP_MAX 104 /* bytes of what to do, with the terminating zero */
+#define STEP_MAX 72 /* bytes of what to do, with the terminating zero */
 
 /* Arrays and not pointers, which ld.so would have to relocate in each program. */
 static const struct {
@@ -16,19 +16,21 @@ static const struct {
 	int error; /* 0: any other */
 	char text[STEP_MAX];
 } helper_hints[] = {
+	{ HELPER_OPEN, 0, "open /dev/iommu with O_RDWR; the helper gives nothing else" },
 	{ HELPER_CONNECT, ENOENT, "run: systemctl enable --now iommufd-rlimit-helper.socket" },
 	{ HELPER_CONNECT, ECONNREFUSED, "run: systemctl restart iommufd-rlimit-helper.socket" },
 	{ HELPER_CONNECT, EPROTOTYPE, "run: systemctl restart iommufd-rlimit-helper.socket" },
 	{ HELPER_CONNECT, EACCES, "this user may not connect; run: iommufd-rlimit-doctor" },
-	{ HELPER_CONNECT, 0, "run: systemctl status iommufd-rlimit-helper.socket" },
-	{ HELPER_LISTENER, 0, "the helper's user is not trusted; run: iommufd-rlimit-doctor" },
-	{ HELPER_RECEIVE, EBADMSG,
-	  "refused by a security module or ulimit -n; run: iommufd-rlimit-doctor" },
+	{ HELPER_CONNECT, EMFILE, "raise the limit of open files: ulimit -n" },
+	{ HELPER_CONNECT, 0, "run: iommufd-rlimit-doctor" },
+	{ HELPER_LISTENER, 0, "the listener is not trusted; run: iommufd-rlimit-doctor" },
+	{ HELPER_RECEIVE, EBADMSG, "see ulimit -n and the security module: iommufd-rlimit-doctor" },
+	{ HELPER_RECEIVE, EPROTO, "the listener is not the helper; run: iommufd-rlimit-doctor" },
 	{ HELPER_RECEIVE, 0, "run: journalctl -u iommufd-rlimit-helper" },
 	{ HELPER_ANSWER, 0, "the helper failed; run: journalctl -u iommufd-rlimit-helper" },
-	{ HELPER_CHECK, 0, "this is not iommufd-rlimit-helper; run: iommufd-rlimit-doctor" },
-	{ HELPER_REPLACE, EBADF, "open /dev/iommu with O_RDWR; the helper gives nothing else" },
-	{ HELPER_REPLACE, 0, "raise the limit of open files: ulimit -n" },
+	{ HELPER_CHECK, 0, "the listener is not the helper; run: iommufd-rlimit-doctor" },
+	{ HELPER_REPLACE, EBADF, "raise the limit of open files: ulimit -n" },
+	{ HELPER_REPLACE, 0, "start the program again" },
 };
 
 static const char *helper_hint(const struct helper_result *helper)

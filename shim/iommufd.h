@@ -57,12 +57,7 @@ bool iommufd_is_path_only(int fd);
  */
 bool iommufd_is(int fd);
 
-/**
- * iommufd_is_same_device - are both descriptors of the same character device?
- * @fd, @other: any descriptors; not changed
- *
- * Overwrites errno.
- */
+/** iommufd_is_same_device - are both descriptors of one character device? Overwrites errno. */
 bool iommufd_is_same_device(int fd, int other);
 
 /**

@@ -79,13 +79,11 @@ const struct next *next_resolve(void)
 {
 	static struct next table;
 	static atomic_flag begun = ATOMIC_FLAG_INIT;
-	const struct next *found;
+	const struct next *found = atomic_load_explicit(&next_resolved, memory_order_acquire);
 	int saved_errno = errno;
 
-	if (atomic_flag_test_and_set(&begun)) {
-		found = atomic_load_explicit(&next_resolved, memory_order_acquire);
+	if (atomic_flag_test_and_set(&begun))
 		return found ? found : &raw;
-	}
 	table.open = definition("open", NULL, raw.open);
 	table.open64 = definition("open64", "open", raw.open64);
 	table.openat = definition("openat", NULL, raw.openat);

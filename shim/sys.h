@@ -2,15 +2,15 @@
 // Copyright (C) 2026 the iommufd-rlimit-shim developers
 
 /*
- * The library's own requests to the kernel go through syscall(2), past the functions of libc,
- * because other preloads interpose on these: openat, statx, readlinkat, getdents64   fakechroot and
- * umockdev show other files; this library interposes on open() itself socket and all that takes a
- * socket      socket_wrapper, torsocks and proxychains show other peers write, close, fcntl, dup3,
- * ppoll        socket_wrapper takes a lock, which a signal handler or a forked child may find taken
- *   getuid, geteuid, getpid, prctl          fakeroot and DMTCP show other identities
- *   rt_sig*, prlimit64                      ThreadSanitizer defers signals; libc's sets hide two
- *   capget                                  libc has no function for it
- * The program's own requests (open, ioctl and close of an iommufd) go through libc. So does
+ * The library's own requests go to the kernel through syscall(2), because other preloads interpose
+ * on the functions of libc:
+ * - openat, statx, readlinkat, getdents64: fakechroot and umockdev show other files
+ * - socket and all that takes one: socket_wrapper, torsocks, proxychains show other peers
+ * - write, close, fcntl, dup3, ppoll: socket_wrapper locks, which a signal handler cannot wait for
+ * - getuid, geteuid, getpid, prctl: fakeroot and DMTCP show other identities
+ * - rt_sig*, prlimit64: ThreadSanitizer defers signals
+ * - capget: libc has no function for it
+ * The program's own requests (open, ioctl, close of an iommufd) go through libc. So does
  * clock_gettime(), which the vDSO answers even under a system call filter.
  */
 #pragma once

@@ -465,21 +465,6 @@ static void test_not_allowed_to_connect(void **state)
 	fake_helper_stop();
 }
 
-static void test_path_too_long(void **state)
-{
-	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-	struct helper_result result;
-	char path[200];
-
-	(void)state;
-	memset(path, 'x', sizeof(path) - 1);
-	path[sizeof(path) - 1] = '\0';
-	result = helper_client_replace(path, true, fd);
-	assert_int_equal(result.step, HELPER_CONNECT);
-	assert_int_equal(result.error, ENAMETOOLONG);
-	close(fd);
-}
-
 /* --- What else goes on in the process */
 
 static void test_spawn_from_thread(void **state)
@@ -533,7 +518,7 @@ static void test_not_asked(void **state)
 	/* It gives O_RDWR alone. */
 	run_opener(&opener, "OPENER", (const char *[]){ "open", "/dev/iommu", "0", NULL });
 	assert_has(opener.out, "return=3 errno=4242 cloexec=0 status=0 ");
-	assert_denied(&opener, " helper=EBADF helper_step=replace pid=");
+	assert_denied(&opener, " helper=EBADF helper_step=open pid=");
 	run_setenv("IOMMUFD_RLIMIT_MODE", "query");
 	open_device(&opener);
 	fake_helper_stop();
@@ -558,7 +543,6 @@ int main(void)
 		TEST(test_too_many_open_files),
 		TEST(test_listener),
 		TEST(test_not_allowed_to_connect),
-		TEST(test_path_too_long),
 		TEST(test_spawn_from_thread),
 		TEST(test_not_asked),
 	};
