@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,10 @@
 #define NAME    "iommufd-rlimit-helper"
 #define PROGRAM LIBEXECDIR "/" NAME
 
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83 /* <asm-generic/socket.h>, Linux 6.16 */
+#endif
+
 enum { KEPT_MAX = 64, EXIT_USAGE = 2 };
 
 static const char usage[] =
@@ -31,9 +36,8 @@ static const char usage[] =
 	"Gives an iommufd with per-process accounting to each process that connects to its\n"
 	"standard input, a listening AF_UNIX stream socket. Start it by systemd:\n"
 	"  systemctl enable --now " NAME ".socket\n"
-	"or by a socket binder:\n"
-	"  s6-ipcserver-socketbinder -a 0660 /run/iommufd-rlimit/helper.sock " PROGRAM "\n"
-	"See " NAME "(8).\n";
+	"or by a socket binder in a loop, as " NAME "(8) shows:\n"
+	"  s6-ipcserver-socketbinder -a 0660 /run/iommufd-rlimit/helper.sock " PROGRAM "\n";
 
 /* One line to stderr, dropped where it cannot be written at once. */
 static void log_peer(enum log_level level, const char *outcome, int error, const struct ucred *peer,
@@ -57,24 +61,19 @@ static void log_peer(enum log_level level, const char *outcome, int error, const
 		return;
 }
 
-/* NULL for an errno value that no one step mends. */
+/* What to do about a failed open, or ioctl; NULL where no one step mends it. */
 static const char *hint_for(int error, bool opened)
 {
-	if (error == EPERM)
-		return opened ? "needs CAP_SYS_RESOURCE in the initial user namespace"
-			      : "see DeviceAllow= of " NAME ".service";
-	if (error == EACCES)
-		return "see SupplementaryGroups= of " NAME ".service";
-	if (error == ENOENT || error == ENXIO || error == ENODEV)
-		return "modprobe iommufd";
-	return opened ? "needs Linux 6.2 or later, with IOMMU_OPTION_RLIMIT_MODE" : NULL;
+	if (opened)
+		return error == EPERM ? "needs CAP_SYS_RESOURCE in the initial user namespace"
+				      : NULL;
+	if (error == EPERM || error == EACCES)
+		return "see DeviceAllow= and SupplementaryGroups= of " NAME ".service";
+	return error == ENOENT ? "modprobe iommufd" : NULL;
 }
 
 /*
- * Did the peer send anything before it was accepted? Descriptors may be queued with it. A process
- * that closes the connection closes these, and waits as long as their owner likes (SO_LINGER), but
- * not at its own end: net/ipv4/af_inet.c, inet_release(), PF_EXITING. So such a connection is kept,
- * and the process ends when many are. After SHUT_RD nothing more can be queued:
+ * Did the peer send anything before it was accepted? After SHUT_RD nothing more can be queued:
  * net/unix/af_unix.c, unix_stream_sendmsg().
  */
 static bool has_queued(int connection)
@@ -83,6 +82,34 @@ static bool has_queued(int connection)
 
 	return shutdown(connection, SHUT_RD) < 0 || ioctl(connection, FIONREAD, &bytes) < 0 ||
 	       bytes;
+}
+
+static int kept[KEPT_MAX];
+
+static int close_kept(void *unused)
+{
+	for (size_t i = 0; i < KEPT_MAX; i++)
+		close(kept[i]);
+	return unused != NULL;
+}
+
+/*
+ * A process that closes a connection closes the descriptors queued on it, and waits as long as
+ * their owner likes (SO_LINGER of TCP, a VM of KVM). So a process of its own, which shares the
+ * descriptors of this one, closes the connections that are kept. Where there are too many such
+ * processes, this one ends, and the next connection has systemd start another.
+ */
+static void keep(int connection)
+{
+	static _Alignas(16) char stack[8192];
+	static size_t count;
+
+	kept[count++] = connection;
+	if (count == KEPT_MAX) {
+		if (clone(close_kept, stack + sizeof(stack), CLONE_FILES | SIGCHLD, NULL) < 0)
+			_exit(EXIT_FAILURE);
+		count = 0;
+	}
 }
 
 /* Returns 0 or an errno value. */
@@ -118,29 +145,30 @@ static void serve(int connection)
 {
 	struct ucred peer = { 0 };
 	socklen_t size = sizeof(peer);
-	static int kept;
 	int iommufd, error, unsent;
+	bool opened;
 
 	getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size);
 	if (has_queued(connection)) {
-		log_peer(LOG_LEVEL_WARNING, "ignored", 0, &peer, "a client sends nothing");
-		if (++kept == KEPT_MAX)
-			_exit(EXIT_FAILURE);
-		return; /* and the connection stays open */
+		log_peer(LOG_LEVEL_WARNING, "ignored", 0, &peer, "a client sends no request");
+		keep(connection);
+		return;
 	}
 	iommufd = open(IOMMUFD_PATH, O_RDWR | O_CLOEXEC);
-	error = iommufd < 0 ? errno : set_process_mode(iommufd);
+	opened = iommufd >= 0;
+	error = opened ? set_process_mode(iommufd) : errno;
 	unsent = answer(connection, error, iommufd);
+	if (opened)
+		close(iommufd); /* before the peer may have put anything into it */
+	close(connection);
 	if (error)
-		log_peer(LOG_LEVEL_ERROR, "failed", error, &peer, hint_for(error, iommufd >= 0));
+		log_peer(LOG_LEVEL_ERROR, "failed", error, &peer, hint_for(error, opened));
 	else if (unsent)
-		log_peer(LOG_LEVEL_WARNING, "unsent", unsent, &peer, "the client has gone");
+		log_peer(LOG_LEVEL_WARNING, "unsent", unsent, &peer, NULL);
 	else
 		log_peer(LOG_LEVEL_INFO, "given", 0, &peer, NULL);
-	if (iommufd < 0)
+	if (!opened)
 		_exit(EXIT_FAILURE); /* systemd resolves DeviceAllow= when it starts a service */
-	close(iommufd);
-	close(connection);
 }
 
 static bool is_listening_stream(int fd)
@@ -156,8 +184,13 @@ static bool is_listening_stream(int fd)
 
 static int serve_all(void)
 {
+	const int no = 0;
+
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGCHLD, SIG_IGN);
 	fcntl(STDIN_FILENO, F_SETFL, 0); /* a socket binder may have made it non-blocking */
+	/* Peers cannot send descriptors from now on, where the kernel knows the option. */
+	setsockopt(STDIN_FILENO, SOL_SOCKET, SO_PASSRIGHTS, &no, sizeof(no));
 	for (;;) {
 		int connection = accept4(STDIN_FILENO, NULL, NULL, SOCK_CLOEXEC);
 
@@ -177,9 +210,12 @@ int main(int argc, char **argv)
 	if (argc == 2 && !strcmp(argv[1], "--help"))
 		return fputs(usage, stdout) < 0;
 	if (argc > 1)
-		fprintf(stderr, NAME ": \"%s\" is not an option\n%s", argv[1], usage);
+		fprintf(stderr, NAME ": cannot take the argument \"%s\"\n%s", argv[argc - 1],
+			usage);
 	else if (!is_listening_stream(STDIN_FILENO))
-		fprintf(stderr, NAME ": standard input is not a listening socket\n%s", usage);
+		fprintf(stderr,
+			NAME ": standard input is not a listening AF_UNIX stream socket\n%s",
+			usage);
 	else if (fcntl(STDERR_FILENO, F_GETFD) >= 0) /* else a connection would become the log */
 		return serve_all();
 	return EXIT_USAGE;

@@ -128,7 +128,7 @@ static int exchange(int connection, const char *socket_path, bool trust_own_user
 {
 	const int64_t deadline = now_us() + HELPER_CLIENT_TIMEOUT_MS * 1000;
 	const long status_flags = syscall(SYS_fcntl, fd, F_GETFL);
-	unsigned char byte = HELPER_ACKNOWLEDGEMENT;
+	unsigned char byte;
 	int error;
 
 	*step = HELPER_OPEN;

@@ -30,7 +30,7 @@ static const struct {
 	{ HELPER_ANSWER, 0, "the helper failed; run: journalctl -u iommufd-rlimit-helper" },
 	{ HELPER_CHECK, 0, "the listener is not the helper; run: iommufd-rlimit-doctor" },
 	{ HELPER_REPLACE, EBADF, "raise the limit of open files: ulimit -n" },
-	{ HELPER_REPLACE, 0, "start the program again" },
+	{ HELPER_REPLACE, 0, "run: iommufd-rlimit-doctor" },
 };
 
 static const char *helper_hint(const struct helper_result *helper)
@@ -47,18 +47,21 @@ static const char *denied_hint(const struct config *config, const struct outcome
 {
 	if (report->source == SOURCE_INHERITED)
 		return "preload the library into the program that opened this descriptor";
+	if (report->helper.step == HELPER_CONNECT && config->helper_is_set)
+		return "start the helper on the socket that IOMMUFD_RLIMIT_HELPER names";
 	if (report->helper.step != HELPER_NOT_ASKED)
 		return helper_hint(&report->helper);
-	if (config->mode == MODE_PROCESS)
-		return "give the program CAP_SYS_RESOURCE, or set IOMMUFD_RLIMIT_HELPER";
-	return "give the program CAP_SYS_RESOURCE";
+	return config->mode == MODE_PROCESS ? "unset IOMMUFD_RLIMIT_HELPER"
+					    : "give the program CAP_SYS_RESOURCE";
 }
 
 static const char *step(const struct config *config, const struct outcome_report *report)
 {
 	switch (report->outcome) {
 	case OUTCOME_UNSUPPORTED:
-		return "boot Linux 6.2 or later with CONFIG_IOMMUFD";
+		return report->error == ENOTTY
+			       ? "this file is not an iommufd; run: ls -l /dev/iommu"
+			       : "boot Linux 6.2 or later";
 	case OUTCOME_DENIED:
 		return denied_hint(config, report);
 	case OUTCOME_BUSY:
@@ -67,7 +70,8 @@ static const char *step(const struct config *config, const struct outcome_report
 		return config_invalid(config) ? "correct the setting named above"
 					      : "this kernel does not take the mode; set another";
 	default:
-		return "set IOMMUFD_RLIMIT_ON_ERROR=continue to go on without the mode";
+		return report->open_fails ? "to go on, set IOMMUFD_RLIMIT_ON_ERROR=continue"
+					  : "run: iommufd-rlimit-doctor";
 	}
 }
 

@@ -42,9 +42,6 @@ EXPORT int __open64_2(const char *path, int flags);
 EXPORT int __openat_2(int dirfd, const char *path, int flags);
 EXPORT int __openat64_2(int dirfd, const char *path, int flags);
 
-/* IOMMUFD_RLIMIT_MODE of the two libraries where it is unset: default_mode.c. */
-extern const enum config_mode default_mode;
-
 static struct config settings; /* parsed by the constructor; immutable from then on */
 static atomic_bool active;     /* they are parsed, and a mode is set: until then inert */
 
@@ -172,7 +169,7 @@ static __attribute__((constructor)) void start(void)
 {
 	int saved_errno = errno;
 
-	config_parse(&settings, environ, getauxval(AT_SECURE), default_mode);
+	config_parse(&settings, environ, getauxval(AT_SECURE), DEFAULT_MODE);
 	next();
 	if (settings.mode != MODE_OFF) {
 		sink_start();

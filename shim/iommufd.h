@@ -40,12 +40,7 @@ static inline bool iommufd_name_matches(const char *path)
 	       path[length - sizeof(tail) - 1] == 'i';
 }
 
-/**
- * iommufd_is_path_only - was this descriptor opened with O_PATH?
- * @fd: any descriptor; not changed
- *
- * Such a one names a device without having opened it. Overwrites errno.
- */
+/** iommufd_is_path_only - O_PATH: names a device without having opened it. Overwrites errno. */
 bool iommufd_is_path_only(int fd);
 
 /**

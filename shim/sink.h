@@ -12,11 +12,7 @@
 
 extern atomic_bool sink_stderr_closed; /* when the program started */
 
-/**
- * sink_note_open - before sink_start(), note that open() returned @fd
- *
- * A file that is opened as descriptor 2, a disk image perhaps, is not stderr and is never written
- * to. No system call.
+/** sink_note_open - before sink_start(): a file that open() returned as descriptor 2 is not stderr.
  */
 static inline void sink_note_open(int fd)
 {
