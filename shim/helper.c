@@ -112,7 +112,6 @@ static void keep(int connection)
 	}
 }
 
-/* Returns 0 or an errno value. */
 static int set_process_mode(int iommufd)
 {
 	int error = iommufd_set_rlimit_mode(iommufd, RLIMIT_MODE_PROCESS);
@@ -160,15 +159,16 @@ static void serve(int connection)
 	unsent = answer(connection, error, iommufd);
 	if (opened)
 		close(iommufd); /* before the peer may have put anything into it */
-	close(connection);
 	if (error)
 		log_peer(LOG_LEVEL_ERROR, "failed", error, &peer, hint_for(error, opened));
 	else if (unsent)
-		log_peer(LOG_LEVEL_WARNING, "unsent", unsent, &peer, NULL);
+		log_peer(LOG_LEVEL_WARNING, "unsent", unsent, &peer,
+			 unsent == EPIPE ? "the client has gone" : NULL);
 	else
 		log_peer(LOG_LEVEL_INFO, "given", 0, &peer, NULL);
 	if (!opened)
 		_exit(EXIT_FAILURE); /* systemd resolves DeviceAllow= when it starts a service */
+	close(connection);
 }
 
 static bool is_listening_stream(int fd)

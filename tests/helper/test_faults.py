@@ -31,6 +31,7 @@ ERRORS = {
     "poll": "EINTR ENOMEM",
     "ppoll": "EINTR ENOMEM",
     "rt_sigaction": "EINVAL",
+    "setsockopt": "ENOPROTOOPT",
     "sendmsg": "EAGAIN ECONNRESET EINTR ENOBUFS ENOMEM EPIPE ETOOMANYREFS",
     "shutdown": "ENOTCONN",
     "write": "EAGAIN EINTR EIO ENOSPC EPIPE",
@@ -154,6 +155,22 @@ class Fail(Case):
                 with self.subTest(f"{error} from {call.line}"):
                     self.check(call, error)
         print(f"{count} faults in {len(self.all)} calls, {time.monotonic() - start:.1f} s: ", end="", flush=True)
+
+
+class NoProcess(Case):
+    def test_none_to_close_what_peers_queued(self):
+        """It ends. The listener, and those that wait, are there for the next one."""
+        senders = [self.connect() for _ in range(64)]
+        for sender in senders:
+            sender.sendall(b"x")
+        waiting = self.connect()
+        self.start_under("-o", "/dev/null", "--inject=clone:error=EAGAIN:when=1")
+        self.assertEqual(self.helper.wait(PATIENCE), 1)
+        for sender in senders:
+            self.assertTrue(sender.has_ended())
+        self.start()
+        self.assert_given(waiting)
+        self.assert_next_is_served()
 
 
 class Hold(Case):

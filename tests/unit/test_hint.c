@@ -18,6 +18,8 @@
 
 #include <cmocka.h>
 
+static bool helper_is_set; /* IOMMUFD_RLIMIT_HELPER is a path */
+
 /* All but what follows from the outcome is as bad as can be. */
 static struct outcome_report report_of(enum outcome outcome)
 {
@@ -33,7 +35,7 @@ static struct outcome_report report_of(enum outcome outcome)
 static const char *hint_of(enum config_mode mode, struct outcome_report report)
 {
 	static char hint[HINT_MAX];
-	const struct config config = { .mode = mode, .helper = "/s" };
+	const struct config config = { .mode = mode, .helper_is_set = helper_is_set };
 
 	memset(hint, 'x', sizeof(hint));
 	hint_write(&config, &report, hint);
@@ -91,8 +93,7 @@ static void test_helper(void **state)
 		int error;
 		const char *expected;
 	} cases[] = {
-		{ HELPER_NOT_ASKED, 0,
-		  "give the program CAP_SYS_RESOURCE, or set IOMMUFD_RLIMIT_HELPER" },
+		{ HELPER_NOT_ASKED, 0, "unset IOMMUFD_RLIMIT_HELPER" },
 		{ HELPER_OPEN, EBADF,
 		  "open /dev/iommu with O_RDWR; the helper gives nothing else" },
 		{ HELPER_CONNECT, ENOENT,
@@ -116,12 +117,49 @@ static void test_helper(void **state)
 		{ HELPER_CHECK, EPROTO,
 		  "the listener is not the helper; run: iommufd-rlimit-doctor" },
 		{ HELPER_REPLACE, EBADF, "raise the limit of open files: ulimit -n" },
-		{ HELPER_REPLACE, EBUSY, "start the program again" },
+		{ HELPER_REPLACE, EBUSY, "run: iommufd-rlimit-doctor" },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 		assert_string_equal(step_of(cases[i].step, cases[i].error), cases[i].expected);
+}
+
+static void test_helper_of_ones_own(void **state)
+{
+	(void)state;
+	helper_is_set = true;
+	assert_string_equal(step_of(HELPER_CONNECT, ECONNREFUSED),
+			    "start the helper on the socket that IOMMUFD_RLIMIT_HELPER names");
+	helper_is_set = false;
+}
+
+/* To go on without the mode is a step only for a program that does not. */
+static void test_failed(void **state)
+{
+	struct outcome_report report = report_of(OUTCOME_FAILED);
+
+	(void)state;
+	assert_string_equal(
+		hint_of(MODE_PROCESS, report),
+		"the program goes on with per-user accounting; run: iommufd-rlimit-doctor");
+	report.open_fails = true;
+	assert_string_equal(hint_of(MODE_PROCESS, report),
+			    "this open fails; to go on, set IOMMUFD_RLIMIT_ON_ERROR=continue");
+}
+
+static void test_unsupported(void **state)
+{
+	struct outcome_report report = report_of(OUTCOME_UNSUPPORTED);
+
+	(void)state;
+	report.open_fails = true;
+	report.error = ENOTTY;
+	assert_string_equal(hint_of(MODE_PROCESS, report),
+			    "this open fails; this file is not an iommufd; run: ls -l /dev/iommu");
+	report.error = EOPNOTSUPP;
+	assert_string_equal(hint_of(MODE_PROCESS, report),
+			    "this open fails; boot Linux 6.2 or later");
 }
 
 static void test_denied_without_a_helper(void **state)
@@ -167,6 +205,9 @@ int main(void)
 		cmocka_unit_test(test_level),
 		cmocka_unit_test(test_what_is_left),
 		cmocka_unit_test(test_helper),
+		cmocka_unit_test(test_helper_of_ones_own),
+		cmocka_unit_test(test_failed),
+		cmocka_unit_test(test_unsupported),
 		cmocka_unit_test(test_denied_without_a_helper),
 		cmocka_unit_test(test_line_has_room),
 	};

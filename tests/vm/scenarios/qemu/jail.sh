@@ -34,7 +34,7 @@ expect open 'outcome=applied fd=3 source=open requested=process effective=proces
 opens /dev/full
 expect open 'iommufd-rlimit: warning: outcome=unsupported fd=3 source=open requested=process effective=unknown errno=ENOTTY'
 opens /dev/full IOMMUFD_RLIMIT_ON_ERROR=fail
-expect 'fails: 25' 'hint="this open fails; boot Linux 6.2 or later with CONFIG_IOMMUFD"'
+expect 'fails: 25' 'hint="this open fails; this file is not an iommufd; run: ls -l /dev/iommu"'
 
 # A VFIO device that is not bound to an iommufd yet answers EINVAL.
 opens "$(printf '%s\n' /dev/vfio/devices/* | head -n 1)"
