@@ -191,4 +191,4 @@ class Case(unittest.TestCase):
 
 
 def main():
-    unittest.main(verbosity=2)
+    unittest.main(verbosity=2, failfast="FAILFAST" in os.environ)  # which tests/mutants sets

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
-"""strace makes each system call of the helper fail once, with each errno that it can give; and holds the helper still after each.
+"""strace makes each system call of the helper fail once, with each errno it can give, and holds it still after each.
 
-Whatever that does to one request: nothing crashes or hangs, "given" is only said of what was given, and the next one is served, by
-this process or, where it has ended, by a new one on the same listener. argv: the helper and the mock.
+Whatever that does to one request: nothing crashes or hangs, "given" is only said of what was given, and the next one is
+served, by this process or, where it has ended, by a new one on the same listener. argv: the helper and the mock.
 """
 
 import errno
