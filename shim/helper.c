@@ -69,7 +69,7 @@ static const char *hint_for(int error, bool opened)
 				      : NULL;
 	if (error == EPERM || error == EACCES)
 		return "see DeviceAllow= and SupplementaryGroups= of " NAME ".service";
-	return error == ENOENT ? "modprobe iommufd" : NULL;
+	return error == ENOENT || error == ENODEV ? "modprobe iommufd" : NULL;
 }
 
 /*
