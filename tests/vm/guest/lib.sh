@@ -157,17 +157,22 @@ modes_are() { # VM MODE
 	ok "$1: mode $2 in the kernel"
 }
 
-### The helper, by itself
+### The helper, without systemd
 
+helper_socket=/run/iommufd-rlimit/helper.sock
 helper_log=$vms/helper.log
 helper_says() { [[ $(<"$helper_log") == *"$1"* ]]; }
 
+# As little as a service manager would let it have: nobody, the group of the device, the one capability.
 helper_start() {
-	mkdir -p /run/iommufd-rlimit
+	mkdir -p "${helper_socket%/*}"
+	rm -f "$helper_socket"
 	: >"$helper_log" # before anybody looks into it
-	nice -n -10 /usr/libexec/iommufd-rlimit-helper --listen /run/iommufd-rlimit/helper.sock --group vm 2>"$helper_log" &
+	nice -n -10 /host/guest/listen "$helper_socket" vm setpriv --reuid=65534 --regid=1000 --clear-groups \
+		--inh-caps=-all,+sys_resource --ambient-caps=-all,+sys_resource --bounding-set=-all,+sys_resource --no-new-privs \
+		/usr/libexec/iommufd-rlimit-helper 2>"$helper_log" &
 	helper=$!
-	wait_for helper_says listening= || fail "the helper does not listen: $(<"$helper_log")"
+	wait_for test -S "$helper_socket" || fail "nothing listens for the helper: $(<"$helper_log")"
 }
 
 helper_kill() {
