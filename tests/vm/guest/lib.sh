@@ -8,6 +8,7 @@ shopt -s nullglob
 
 # How vm_start starts a VM; a scenario changes what it is about.
 user=1000             # user id of QEMU; the guest knows 1000 as vm
+group=                # its group, if not of the same number
 limit=400             # its RLIMIT_MEMLOCK in MiB
 memory=256            # the guest's memory in MiB
 privileges=()         # options of setpriv
@@ -21,7 +22,7 @@ object=iommufd,id=iommufd0
 sys_resource=(--inh-caps +sys_resource --ambient-caps +sys_resource)
 # For with: the library by its name alone, as installed.
 shim=libiommufd-rlimit.so
-export user limit memory privileges with qemu object sys_resource shim
+export user group limit memory privileges with qemu object sys_resource shim
 
 scenario=$1
 vms=/run/vm # a directory for each, which goes into the results
@@ -72,7 +73,7 @@ vm_start() {
 	touch "$dir/qmp.out" "$dir/stderr"
 	mkfifo "$dir/qmp.in"
 	exec {qmp}<>"$dir/qmp.in"
-	prlimit --memlock=$((limit << 20)) setpriv --reuid="$user" --regid="$user" --clear-groups "${privileges[@]}" \
+	prlimit --memlock=$((limit << 20)) setpriv --reuid="$user" --regid="${group:-$user}" --clear-groups "${privileges[@]}" \
 		"${with[@]}" "$qemu" -M "${machine_type[$machine]}" -m "$memory" -nodefaults -display none -S -qmp stdio "$@" \
 		<&"$qmp" {qmp}>&- >"$dir/qmp.out" 2>"$dir/stderr" &
 	pid[$name]=$!
