@@ -58,6 +58,7 @@ vm_runs orphan
 shim_says orphan 'iommufd-rlimit: warning:' outcome=denied errno=EPERM helper=ECONNREFUSED helper_step=connect
 stderr_has orphan 'per-user accounting; run: systemctl restart iommufd-rlimit-helper.socket"'
 accounted_by_user orphan
+vm_stop orphan
 for i in {1..8}; do
 	vm_alive "vm$i" || fail "vm$i died with the helper"
 	accounted_by_process "vm$i"

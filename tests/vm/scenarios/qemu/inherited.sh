@@ -28,6 +28,7 @@ vm_runs busy
 shim_says busy 'iommufd-rlimit: error:' outcome=busy fd=9 source=inherited requested=process effective=user errno=EBUSY
 accounted_by_user busy
 modes_are busy user
+vm_stop busy
 
 # Without the capability there is nothing to be done: it may hold mappings, so the helper's cannot take its place.
 helper_start

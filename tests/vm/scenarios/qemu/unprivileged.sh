@@ -5,6 +5,7 @@
 # The shim without the capability: the kernel refuses, the shim says so and what to do, nothing else changes.
 . /host/guest/lib.sh
 
+rm -f "$helper_socket" # an earlier scenario may have left it
 with=(env LD_PRELOAD="$shim" IOMMUFD_RLIMIT_MODE=process)
 
 vm_start first
