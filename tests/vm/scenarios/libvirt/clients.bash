@@ -9,13 +9,20 @@ here=/host/scenarios/libvirt
 as_qemu=(setpriv --reuid=1000 --regid=kvm --clear-groups)
 good=(env LD_PRELOAD="$shim" IOMMUFD_RLIMIT_MODE=process "$here/opener.py")
 
-# As the manual sets it up, without libvirt.
+# As the manual sets it up, without libvirt. Sets $patience to the milliseconds that an open may take, whoever does what: a
+# second, or on a host that is busy with other things, three times the first open, which starts the service.
 clients_reset() {
 	host_reset
 	chown root:kvm /dev/iommu
 	chmod 660 /dev/iommu
 	systemctl enable --now --quiet iommufd-rlimit-helper.socket
 	ulimit -n 16384 # of the peers: a QEMU of libvirt may have as many
+	mkdir "$vms/first"
+	"${as_qemu[@]}" "${good[@]}" row 1 >"$vms/first/times" 2>"$vms/first/stderr"
+	shim_says first outcome=applied via=helper
+	patience=$(($(<"$vms/first/times") * 3))
+	[ "$patience" -ge 1000 ] || patience=1000
+	ok "the first open takes $(<"$vms/first/times") ms"
 }
 
 ### Good clients and systemd, while something else goes on
@@ -43,21 +50,23 @@ begin() { # NAME
 
 largest() { sort -n "$1" | tail -n 1; }
 
-# As each open took at most a second, more than SECONDS of them ended.
+# Goes on for SECONDS and says how it went.
 end() { # SECONDS
-	local opens
+	local opens slowest systemd
 	read -rt "$1" -u "$nothing" || true
 	kill "$opener"
 	wait "$opener" || fail "$now: the good client failed"
 	rm "$vms/$now/systemd"
 	wait "$asker"
 	opens=$(wc -l <"$vms/$now/times")
-	[ "$(shim_lines "$now" outcome=applied via=helper)" = "$opens" ] || fail "$now: not all $opens opens were applied"
-	[ "$(shim_lines "$now")" = "$opens" ] || fail "$now: the library says more than $opens times 'applied'"
-	ok "$now: $opens opens, the slowest in $(largest "$vms/$now/times") ms; systemd answered in $(largest "$vms/$now/systemd.times") ms"
-	[ "$opens" -ge "$1" ] || fail "$now: $opens opens in $1 s"
-	[ "$(largest "$vms/$now/times")" -le 1000 ] || fail "$now: an open took longer than a second"
-	[ "$(largest "$vms/$now/systemd.times")" -le 5000 ] || fail "$now: systemd did not answer for five seconds"
+	slowest=$(largest "$vms/$now/times")
+	systemd=$(largest "$vms/$now/systemd.times")
+	ok "$now: $opens opens, the slowest in $slowest ms; systemd answers in $systemd ms"
+	[ "$systemd" -le 10000 ] || fail "$now: systemd did not answer for $systemd ms"
+	[ "$opens" -gt 0 ] || fail "$now: no open came to an end"
+	[ "$(shim_lines "$now" outcome=applied via=helper)" = "$opens" ] || fail "$now: not all $opens opens got the mode"
+	[ "$(shim_lines "$now")" = "$opens" ] || fail "$now: the library has more than a line for each of $opens opens"
+	[ "$slowest" -le "$patience" ] || fail "$now: an open took $slowest ms, more than $patience ms"
 }
 
 # A peer that stays. Sets $peer.
@@ -69,7 +78,7 @@ peer_is_done() { [[ $(<"$vms/peer") == *done* ]]; }
 peer_done() { wait_for peer_is_done || fail "a hostile peer neither works nor ends: $(cat "$vms/peer")"; cat "$vms/peer"; }
 peer_end() {
 	kill -KILL "$peer"
-	wait "$peer" || true
+	wait "$peer" 2>/dev/null || true
 }
 
 journal() { journalctl --quiet --output=cat --identifier=iommufd-rlimit-helper; }

@@ -51,7 +51,8 @@ wait_for said || fail "the journal does not say whom the helper served: $(journa
 
 # Who stops the socket stops the helper, which would stand in the way of the next start.
 systemctl stop iommufd-rlimit-helper.socket
-[ "$(service ActiveState)" = inactive ] || fail "the service runs on without its socket"
+ended() { [ "$(service ActiveState)" = inactive ]; }
+wait_for ended || fail "the service runs on without its socket"
 vm_start orphan
 vm_runs orphan
 shim_says orphan outcome=denied errno=EPERM helper=ENOENT helper_step=connect
