@@ -34,21 +34,19 @@ if [ $((served + refused)) != 64 ] || [ "$refused" -gt 1 ]; then
 fi
 ok "a helper that is killed while it serves 64 loses $refused, the slowest took $(largest "$vms/killed/times") ms"
 
-# However often it ends, it is started again.
-for limit in Start Trigger Poll; do
-	unit=$([ $limit = Start ] && echo service || echo socket)
-	interval=$(systemctl show --property=${limit}LimitIntervalUSec --value "iommufd-rlimit-helper.$unit")
-	[ "$interval" = 0 ] || fail "${limit}LimitIntervalUSec=$interval"
-done
+# However often it ends, it is started again. Emulated, it cannot end often enough for the limits of the socket.
 for ((i = 1; i <= 20; i++)); do
 	"${as_qemu[@]}" "$here/hostile.py" waiting 1 >"$vms/peer"
 	grep -qx given=1 "$vms/peer" || fail "after $((i - 1)) helpers that were killed: $(cat "$vms/peer")"
 	helper_kill
 done
 ok "a helper that was killed 20 times in a row is started again"
+for limit in service:Start socket:Trigger socket:Poll; do
+	interval=$(systemctl show --property="${limit#*:}LimitIntervalUSec" --value "iommufd-rlimit-helper.${limit%:*}")
+	[ "$interval" = 0 ] || fail "the ${limit#*:}LimitIntervalUSec of the ${limit%:*} is $interval"
+done
 
 # The device goes, and comes back.
-
 systemctl stop iommufd-rlimit-helper.service
 mv /dev/iommu /dev/iommu.away
 "${as_qemu[@]}" "$here/hostile.py" waiting 1 >"$vms/peer"
