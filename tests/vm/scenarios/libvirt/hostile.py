@@ -7,6 +7,7 @@ usage: hostile.py linger COUNT     COUNT connections, each with a TCP socket que
        hostile.py linger-oob COUNT the same, queued as out-of-band data
        hostile.py unreceived COUNT COUNT connections that never receive
        hostile.py closed COUNT     COUNT connections closed at each step
+       hostile.py flood COUNT      COUNT seconds of connections, as many as it can, each closed at once
        hostile.py megabyte COUNT   COUNT connections that send a megabyte
        hostile.py waiting COUNT    COUNT connections that wait for an answer; prints how each ended
 
@@ -19,6 +20,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 
 SOCKET = "/run/iommufd-rlimit/helper.sock"
 
@@ -106,6 +108,15 @@ def closed(count):
     print(f"closed {count} connections at each of {len(steps)} steps")
 
 
+def flood(seconds):
+    end = time.monotonic() + seconds
+    count = 0
+    while time.monotonic() < end:
+        connect().close()
+        count += 1
+    print(f"connected {count} times in {seconds} s")
+
+
 def megabyte(count):
     sent = []
     for _ in range(count):
@@ -142,6 +153,7 @@ commands = {
     "linger-oob": lambda count: linger(count, socket.MSG_OOB),
     "unreceived": unreceived,
     "closed": closed,
+    "flood": flood,
     "megabyte": megabyte,
     "waiting": waiting,
 }

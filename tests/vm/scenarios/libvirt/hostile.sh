@@ -41,6 +41,12 @@ begin closed
 "${as_qemu[@]}" "$here/hostile.py" closed 50
 end 2
 
+# Faster than the helper: the next one waits for all that have connected before.
+begin flood
+"${as_qemu[@]}" "$here/hostile.py" flood 8 &
+"${as_qemu[@]}" "$here/hostile.py" flood 8
+end 1
+
 # The first few have queued what they can when the service has started.
 systemctl stop iommufd-rlimit-helper.service
 begin megabyte
