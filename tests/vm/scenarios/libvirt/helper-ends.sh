@@ -58,11 +58,11 @@ ok "a device that is back is found"
 
 # The socket is stopped while good ones and bad ones wait: systemd closes none of them itself, and all learn of it.
 kill -STOP "$(service MainPID)"
-"${as_qemu[@]}" "$here/hostile.py" linger 64 >"$vms/lingering" &
+"${as_qemu[@]}" "$here/hostile.py" linger 32 >"$vms/lingering" &
 lingering=$!
 peer_has_queued() { [[ $(<"$vms/lingering") == *done* ]]; }
 wait_for peer_has_queued || fail "a hostile peer neither works nor ends: $(cat "$vms/lingering")"
-peer waiting 64
+peer waiting 32
 peer_done
 mkdir "$vms/stopped"
 touch "$vms/stopped/systemd"
@@ -73,7 +73,7 @@ wait "$peer"
 rm "$vms/stopped/systemd"
 wait "$asker"
 systemd=$(largest "$vms/stopped/systemd.times")
-ok "a socket that is stopped while 128 wait: $(tail -n 1 "$vms/peer"); systemd answers in $systemd ms"
+ok "a socket that is stopped while 64 wait: $(tail -n 1 "$vms/peer"); systemd answers in $systemd ms"
 [ "$systemd" -le 10000 ] || fail "systemd did not answer for $systemd ms"
 systemctl start iommufd-rlimit-helper.socket
 begin after-stop
