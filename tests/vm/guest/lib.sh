@@ -8,6 +8,7 @@ shopt -s nullglob
 
 # How vm_start starts a VM; a scenario changes what it is about.
 user=1000             # user id of QEMU; the guest knows 1000 as vm
+group=                # its group, if not of the same number
 limit=400             # its RLIMIT_MEMLOCK in MiB
 memory=256            # the guest's memory in MiB
 privileges=()         # options of setpriv
@@ -21,7 +22,7 @@ object=iommufd,id=iommufd0
 sys_resource=(--inh-caps +sys_resource --ambient-caps +sys_resource)
 # For with: the library by its name alone, as installed.
 shim=libiommufd-rlimit.so
-export user limit memory privileges with qemu object sys_resource shim
+export user group limit memory privileges with qemu object sys_resource shim
 
 scenario=$1
 vms=/run/vm # a directory for each, which goes into the results
@@ -72,7 +73,7 @@ vm_start() {
 	touch "$dir/qmp.out" "$dir/stderr"
 	mkfifo "$dir/qmp.in"
 	exec {qmp}<>"$dir/qmp.in"
-	prlimit --memlock=$((limit << 20)) setpriv --reuid="$user" --regid="$user" --clear-groups "${privileges[@]}" \
+	prlimit --memlock=$((limit << 20)) setpriv --reuid="$user" --regid="${group:-$user}" --clear-groups "${privileges[@]}" \
 		"${with[@]}" "$qemu" -M "${machine_type[$machine]}" -m "$memory" -nodefaults -display none -S -qmp stdio "$@" \
 		<&"$qmp" {qmp}>&- >"$dir/qmp.out" 2>"$dir/stderr" &
 	pid[$name]=$!
@@ -157,17 +158,22 @@ modes_are() { # VM MODE
 	ok "$1: mode $2 in the kernel"
 }
 
-### The helper, by itself
+### The helper, without systemd
 
+helper_socket=/run/iommufd-rlimit/helper.sock
 helper_log=$vms/helper.log
 helper_says() { [[ $(<"$helper_log") == *"$1"* ]]; }
 
+# As little as a service manager would let it have: nobody, the group of the device, the one capability.
 helper_start() {
-	mkdir -p /run/iommufd-rlimit
+	mkdir -p "${helper_socket%/*}"
+	rm -f "$helper_socket"
 	: >"$helper_log" # before anybody looks into it
-	nice -n -10 /usr/libexec/iommufd-rlimit-helper --listen /run/iommufd-rlimit/helper.sock --group vm 2>"$helper_log" &
+	nice -n -10 /host/guest/listen "$helper_socket" vm setpriv --reuid=65534 --regid=1000 --clear-groups \
+		--inh-caps=-all,+sys_resource --ambient-caps=-all,+sys_resource --bounding-set=-all,+sys_resource --no-new-privs \
+		/usr/libexec/iommufd-rlimit-helper 2>"$helper_log" &
 	helper=$!
-	wait_for helper_says listening= || fail "the helper does not listen: $(<"$helper_log")"
+	wait_for test -S "$helper_socket" || fail "nothing listens for the helper: $(<"$helper_log")"
 }
 
 helper_kill() {

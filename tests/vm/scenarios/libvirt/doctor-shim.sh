@@ -33,7 +33,7 @@ setcap -r "$qemu"
 # No helper; one that does not run; one for others.
 systemctl stop iommufd-rlimit-helper.socket
 broken mode 'there is no helper at /run/iommufd-rlimit/helper.sock' 'enable --now iommufd-rlimit-helper.socket'
-python3 -c 'import socket; socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET).bind("/run/iommufd-rlimit/helper.sock")'
+python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("/run/iommufd-rlimit/helper.sock")'
 chmod 666 /run/iommufd-rlimit/helper.sock
 broken mode 'no helper listens at' 'restart iommufd-rlimit-helper.socket'
 systemctl start iommufd-rlimit-helper.socket

@@ -2,52 +2,74 @@
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
 # shellcheck shell=bash source=lib.bash
 #
-# The same through the socket of a real systemd, which starts the helper for each request as the unit says.
+# The socket and the service as they are installed, by a real systemd: what they cost, whom they serve, what they log.
 . /host/scenarios/libvirt/lib.bash
 
 memory=64
 limit=100 # enough for one VM, not for two
 with=(env LD_PRELOAD="$shim" IOMMUFD_RLIMIT_MODE=process)
 
+served() { # VM
+	vm_start "$1"
+	vm_runs "$1"
+	shim_says "$1" 'iommufd-rlimit: info:' outcome=applied requested=process effective=process via=helper
+	accounted_by_process "$1"
+	[ "$(status_field "$1" CapPrm)" = 0000000000000000 ] || fail "$1 has capabilities"
+}
+
 host_reset
-chmod 666 /dev/iommu /dev/vfio/devices/*
-mkdir -p /run/systemd/system/iommufd-rlimit-helper.socket.d
-printf '[Socket]\nSocketGroup=vm\n' >/run/systemd/system/iommufd-rlimit-helper.socket.d/group.conf
-systemctl daemon-reload
-systemctl start iommufd-rlimit-helper.socket
-[ "$(stat -c '%U:%G %a' /run/iommufd-rlimit/helper.sock)" = 'root:vm 660' ] || fail "the socket has other permissions"
+chmod 666 /dev/vfio/devices/*
+systemctl enable --now --quiet iommufd-rlimit-helper.socket
+[ "$(stat -c '%U:%G %a' "$helper_socket")" = 'root:kvm 660' ] || fail "the socket has other permissions"
+[ "$(service ActiveState)" = inactive ] || fail "the service runs before anybody connects"
+ok "nothing runs until the first VM"
 
-# One after the other: emulated, systemd takes a second for the sandbox of each helper, and the shim waits for two.
-for i in {1..8}; do
-	vm_start "vm$i"
-	vm_runs "vm$i"
-	shim_says "vm$i" 'iommufd-rlimit: info:' outcome=applied requested=process effective=process via=helper
-	accounted_by_process "vm$i"
-	[ "$(status_field "vm$i" CapPrm)" = 0000000000000000 ] || fail "vm$i has capabilities"
+# The node as the kernel makes it, and a VM that may open it: root's, without any capability.
+chown root:root /dev/iommu
+chmod 660 /dev/iommu
+user=0 privileges=(--inh-caps=-all --bounding-set=-all)
+served of-root
+vm_stop of-root
+systemctl stop iommufd-rlimit-helper.service
+
+# The node as the udev rule of this project makes it, and VMs of a user in that group.
+chgrp kvm /dev/iommu
+user=1000 group=kvm privileges=()
+for i in {1..8}; do served "vm$i"; done
+
+# All that the helper has.
+pid[helper]=$(service MainPID)
+for set in CapPrm CapEff CapBnd CapAmb; do
+	[ "$(status_field helper $set)" = 0000000001000000 ] || fail "the helper's $set is $(status_field helper $set)"
 done
+[ "$(status_field helper Uid)" -ge 61184 ] || fail "the helper has no user of its own: $(status_field helper Uid)"
 
-journal() { journalctl --quiet --output=cat --identifier=iommufd-rlimit-helper; }
-journal | grep -F "outcome=applied requested=process effective=process pid=${pid[vm8]} uid=1000 gid=1000 comm=qemu-system-x86" ||
-	fail "the journal does not say whom the helper served: $(journal)"
-none_left() { [ -z "$(systemctl list-units --all --plain --no-legend 'iommufd-rlimit-helper@*')" ]; }
-wait_for none_left || fail "the helper leaves units behind: $(systemctl list-units --all 'iommufd-rlimit-helper@*')"
+# journald has taken the priority, and left the line.
+said() { journalctl --quiet --output=cat --identifier=iommufd-rlimit-helper PRIORITY=6 | grep -qxF "$line"; }
+line="iommufd-rlimit-helper: info: outcome=given pid=${pid[vm8]} uid=1000 gid=$(getent group kvm | cut -d : -f 3)"
+wait_for said || fail "the journal does not say whom the helper served: $(journalctl --quiet --unit=iommufd-rlimit-helper.service)"
 
+# Who stops the socket stops the helper, which would stand in the way of the next start.
 systemctl stop iommufd-rlimit-helper.socket
+ended() { [ "$(service ActiveState)" = inactive ]; }
+wait_for ended || fail "the service runs on without its socket"
 vm_start orphan
 vm_runs orphan
-shim_says orphan outcome=denied errno=EPERM helper=ENOENT
-stderr_has orphan 'hint="needs CAP_SYS_RESOURCE or iommufd-rlimit-helper'
+shim_says orphan outcome=denied errno=EPERM helper=ENOENT helper_step=connect
+stderr_has orphan 'per-user accounting; run: systemctl enable --now iommufd-rlimit-helper.socket"'
 for i in {1..8}; do
 	vm_alive "vm$i" || fail "vm$i died with the socket"
 	accounted_by_process "vm$i"
 done
-
 systemctl start iommufd-rlimit-helper.socket
-user=2000
+served later
+systemctl restart iommufd-rlimit-helper.socket # as a hint of the library says
+served after-restart
+
+chmod 666 /dev/iommu
+user=2000 group=''
 vm_start stranger
 vm_runs stranger
-shim_says stranger outcome=denied errno=EPERM helper=EACCES
+shim_says stranger outcome=denied errno=EPERM helper=EACCES helper_step=connect
 
-for name in {vm{1..8},orphan,stranger}; do vm_stop "$name"; done
-rm -r /run/systemd/system/iommufd-rlimit-helper.socket.d
-systemctl daemon-reload
+for name in {vm{1..8},orphan,later,after-restart,stranger}; do vm_stop "$name"; done

@@ -61,6 +61,9 @@ documented() {
 	ok "as documented: $1"
 }
 
+# What systemd knows of the helper.
+service() { systemctl show --property="$1" --value iommufd-rlimit-helper.service; }
+
 ### Domains
 
 # domain NAME: defines the sample with a device of its own, a small guest's limit, and without the shim.

@@ -2,13 +2,12 @@
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
 # shellcheck shell=bash source=../../guest/lib.sh
 #
-# Eight VMs of one user without any capability, through a helper that runs by itself; then that helper dies and comes
-# back, and a user outside the socket's group is refused.
+# Eight VMs of one user without any capability, through a helper that a socket binder starts; then that helper dies, its
+# socket goes, both come back, and a user outside the socket's group is refused.
 . /host/guest/lib.sh
 
 memory=64
 limit=100 # enough for one VM, not for two
-comm=${qemu##*/} comm=${comm:0:15}
 with=(env LD_PRELOAD="$shim" IOMMUFD_RLIMIT_MODE=process)
 
 has_no_capability() { # VM
@@ -33,9 +32,6 @@ opens() { # HOW COMMAND...
 }
 
 helper_start
-helper_says uid=65534 || fail "the helper is still root: $(<"$helper_log")"
-helper_says cap_sys_resource=yes || fail "the helper lacks its capability: $(<"$helper_log")"
-
 for i in {1..8}; do
 	vm_start "vm$i"
 done
@@ -45,20 +41,34 @@ for i in {1..8}; do
 	modes_are "vm$i" process
 	accounted_by_process "vm$i"
 	has_no_capability "vm$i"
-	helper_says "outcome=applied requested=process effective=process pid=${pid[vm$i]} uid=1000 gid=1000 comm=$comm" ||
+	helper_says "iommufd-rlimit-helper: info: outcome=given pid=${pid[vm$i]} uid=1000 gid=1000" ||
 		fail "the helper does not say whom it served: $(<"$helper_log")"
 done
+
+# All that the helper has and needs is this capability. Other processes of the test machine have it as well.
+pid[helper]=$helper
+for set in CapPrm CapEff CapBnd CapAmb; do
+	[ "$(status_field helper $set)" = 0000000001000000 ] || fail "the helper's $set is $(status_field helper $set)"
+done
+[ "$(status_field helper Uid)" = 65534 ] || fail "the helper's user is $(status_field helper Uid)"
 
 helper_kill
 vm_start orphan
 vm_runs orphan
-shim_says orphan 'iommufd-rlimit: warning:' outcome=denied errno=EPERM helper=ECONNREFUSED
-stderr_has orphan 'hint="needs CAP_SYS_RESOURCE or iommufd-rlimit-helper'
+shim_says orphan 'iommufd-rlimit: warning:' outcome=denied errno=EPERM helper=ECONNREFUSED helper_step=connect
+stderr_has orphan 'per-user accounting; run: systemctl restart iommufd-rlimit-helper.socket"'
 accounted_by_user orphan
+vm_stop orphan
 for i in {1..8}; do
 	vm_alive "vm$i" || fail "vm$i died with the helper"
 	accounted_by_process "vm$i"
 done
+
+rm "$helper_socket"
+vm_start early
+vm_runs early
+shim_says early outcome=denied errno=EPERM helper=ENOENT helper_step=connect
+stderr_has early 'per-user accounting; run: systemctl enable --now iommufd-rlimit-helper.socket"'
 
 helper_start
 vm_start later
@@ -69,7 +79,7 @@ accounted_by_process later
 user=2000
 vm_start stranger
 vm_runs stranger
-shim_says stranger outcome=denied errno=EPERM helper=EACCES
+shim_says stranger outcome=denied errno=EPERM helper=EACCES helper_step=connect
 ! helper_says uid=2000 || fail "the helper saw a user outside the group"
 
 as_user=(setpriv --reuid=1000 --regid=1000 --clear-groups)

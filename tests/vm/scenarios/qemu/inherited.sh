@@ -28,3 +28,24 @@ vm_runs busy
 shim_says busy 'iommufd-rlimit: error:' outcome=busy fd=9 source=inherited requested=process effective=user errno=EBUSY
 accounted_by_user busy
 modes_are busy user
+vm_stop busy
+
+# Without the capability there is nothing to be done: it may hold mappings, so the helper's cannot take its place.
+helper_start
+privileges=()
+with=(/host/guest/iommufd pass 9 -- "${shim[@]}")
+vm_start denied
+vm_runs denied
+shim_says denied 'iommufd-rlimit: warning:' outcome=denied fd=9 source=inherited requested=process effective=user errno=EPERM
+stderr_has denied 'hint="the program goes on with per-user accounting; preload the library into the program that opened this'
+[[ $(<"$vms/denied/stderr") != *helper=* ]] || fail "the helper was asked for an inherited descriptor"
+accounted_by_user denied
+modes_are denied user
+
+with=("${shim[@]}")
+object=iommufd,id=iommufd0
+vm_start opener
+vm_runs opener
+shim_says opener outcome=applied source=open via=helper
+accounted_by_process opener
+! helper_says "pid=${pid[denied]}" || fail "the helper was asked for an inherited descriptor: $(<"$helper_log")"

@@ -2,7 +2,7 @@
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
 # shellcheck shell=bash source=../../guest/lib.sh
 #
-# Four VMs of one user without any capability, then 32, then 64, started at once through a helper that runs by itself:
+# Four VMs of one user without any capability, then 32, then 64, started at once through one helper:
 # each runs and is counted for itself, and a VM takes no longer the more they are.
 . /host/guest/lib.sh
 

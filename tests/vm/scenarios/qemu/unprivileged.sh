@@ -5,12 +5,14 @@
 # The shim without the capability: the kernel refuses, the shim says so and what to do, nothing else changes.
 . /host/guest/lib.sh
 
+rm -f "$helper_socket" # an earlier scenario may have left it
 with=(env LD_PRELOAD="$shim" IOMMUFD_RLIMIT_MODE=process)
 
 vm_start first
 vm_runs first
-shim_says first 'iommufd-rlimit: warning:' outcome=denied source=open requested=process effective=user errno=EPERM
-stderr_has first 'hint="needs CAP_SYS_RESOURCE or iommufd-rlimit-helper'
+shim_says first 'iommufd-rlimit: warning:' outcome=denied source=open requested=process effective=user errno=EPERM \
+	helper=ENOENT helper_step=connect
+stderr_has first 'hint="the program goes on with per-user accounting; run: systemctl enable --now iommufd-rlimit-helper.socket"'
 accounted_by_user first
 
 vm_start second
@@ -21,3 +23,4 @@ with+=(IOMMUFD_RLIMIT_ON_ERROR=fail)
 vm_start strict
 vm_dies strict "'/dev/iommu': Operation not permitted"
 shim_says strict outcome=denied requested=process effective=user errno=EPERM
+stderr_has strict 'hint="this open fails; run: systemctl enable --now iommufd-rlimit-helper.socket"'

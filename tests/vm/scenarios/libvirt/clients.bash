@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright (C) 2026 the iommufd-rlimit-shim developers
+# shellcheck shell=bash source=lib.bash
+#
+# Programs in the place of QEMU: good ones, which open the device with the library preloaded, and hostile ones.
+. /host/scenarios/libvirt/lib.bash
+
+here=/host/scenarios/libvirt
+as_qemu=(setpriv --reuid=1000 --regid=kvm --clear-groups)
+good=(env LD_PRELOAD="$shim" IOMMUFD_RLIMIT_MODE=process "$here/opener.py")
+
+# As the manual sets it up, without libvirt. Sets $patience to the milliseconds that an open may take, whoever does what: a
+# second, or on a host that is busy with other things, three times the first open, which starts the service.
+clients_reset() {
+	host_reset
+	chown root:kvm /dev/iommu
+	chmod 660 /dev/iommu
+	systemctl enable --now --quiet iommufd-rlimit-helper.socket
+	ulimit -n 16384 # of the peers: a QEMU of libvirt may have as many
+	mkdir "$vms/first"
+	"${as_qemu[@]}" "${good[@]}" row 1 >"$vms/first/times" 2>"$vms/first/stderr"
+	shim_says first outcome=applied via=helper
+	patience=$(($(<"$vms/first/times") * 3))
+	[ "$patience" -ge 1000 ] || patience=1000
+	ok "the first open takes $(<"$vms/first/times") ms"
+}
+
+### Good clients and systemd, while something else goes on
+
+# How long systemd takes to answer, in milliseconds, until the file is gone.
+ask_systemd() { # FILE
+	local start
+	while [ -e "$1" ]; do
+		start=${EPOCHREALTIME/./}
+		timeout 120 systemctl show --property=Version >/dev/null || echo 120000
+		echo $(((${EPOCHREALTIME/./} - start) / 1000))
+		read -rt 0.3 -u "$nothing" || true
+	done >"$1.times"
+}
+
+begin() { # NAME
+	now=$1
+	mkdir -p "$vms/$now"
+	touch "$vms/$now/systemd"
+	ask_systemd "$vms/$now/systemd" &
+	asker=$!
+	"${as_qemu[@]}" "${good[@]}" steady >"$vms/$now/times" 2>"$vms/$now/stderr" &
+	opener=$!
+}
+
+largest() { sort -n "$1" | tail -n 1; }
+
+# Goes on for SECONDS and says how it went.
+end() { # SECONDS
+	local opens slowest systemd
+	read -rt "$1" -u "$nothing" || true
+	kill "$opener"
+	wait "$opener" || fail "$now: the good client failed"
+	rm "$vms/$now/systemd"
+	wait "$asker"
+	opens=$(wc -l <"$vms/$now/times")
+	slowest=$(largest "$vms/$now/times")
+	systemd=$(largest "$vms/$now/systemd.times")
+	ok "$now: $opens opens, the slowest in $slowest ms; systemd answers in $systemd ms"
+	[ "$systemd" -le 10000 ] || fail "$now: systemd did not answer for $systemd ms"
+	[ "$opens" -gt 0 ] || fail "$now: no open came to an end"
+	[ "$(shim_lines "$now" outcome=applied via=helper)" = "$opens" ] || fail "$now: not all $opens opens got the mode"
+	[ "$(shim_lines "$now")" = "$opens" ] || fail "$now: the library has more than a line for each of $opens opens"
+	[ "$slowest" -le "$patience" ] || fail "$now: an open took $slowest ms, more than $patience ms"
+}
+
+# A peer that stays. Sets $peer.
+peer() { # ARGUMENT...
+	"${as_qemu[@]}" "$here/hostile.py" "$@" >"$vms/peer" 2>&1 &
+	peer=$!
+}
+peer_is_done() { [[ $(<"$vms/peer") == *done* ]]; }
+peer_done() { wait_for peer_is_done || fail "a hostile peer neither works nor ends: $(cat "$vms/peer")"; cat "$vms/peer"; }
+peer_end() {
+	kill -KILL "$peer"
+	wait "$peer" 2>/dev/null || true
+}
+
+journal() { journalctl --quiet --output=cat --identifier=iommufd-rlimit-helper; }
+ignored() { journal | grep -c 'outcome=ignored' || true; }

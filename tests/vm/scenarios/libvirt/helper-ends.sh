@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright (C) 2026 the iommufd-rlimit-shim developers
+# shellcheck shell=bash source=clients.bash
+#
+# The helper is killed, has no device, or loses its socket: who waits for it, and who comes later.
+. /host/scenarios/libvirt/clients.bash
+
+clients_reset
+cgroup=/sys/fs/cgroup$(service ControlGroup)
+helper_kill() { echo 1 >"$cgroup/cgroup.kill"; }
+
+# 64 wait for it, frozen: not one of them is lost.
+systemctl start iommufd-rlimit-helper.service
+kill -STOP "$(service MainPID)"
+peer waiting 64
+peer_done
+helper_kill
+wait "$peer"
+grep -qx 'given=64' "$vms/peer" || fail "64 clients of a killed helper: $(cat "$vms/peer")"
+ok "a helper that is killed while 64 wait loses none"
+
+# In the midst of 64 others: the one that it was just serving at most.
+mkdir "$vms/killed"
+touch "$vms/killed/times"
+"${as_qemu[@]}" "${good[@]}" crowd 64 >"$vms/killed/times" 2>"$vms/killed/stderr" &
+opener=$!
+until [ -s "$vms/killed/times" ]; do :; done
+helper_kill
+wait "$opener"
+served=$(shim_lines killed outcome=applied via=helper)
+refused=$(shim_lines killed outcome=denied helper=ECONNRESET helper_step=receive)
+if [ $((served + refused)) != 64 ] || [ "$refused" -gt 1 ]; then
+	fail "$served were served, $refused were refused"
+fi
+ok "a helper that is killed while it serves 64 loses $refused, the slowest took $(largest "$vms/killed/times") ms"
+
+# However often it ends, it is started again. Emulated, it cannot end often enough for the limits of the socket.
+for ((i = 1; i <= 20; i++)); do
+	"${as_qemu[@]}" "$here/hostile.py" waiting 1 >"$vms/peer"
+	grep -qx given=1 "$vms/peer" || fail "after $((i - 1)) helpers that were killed: $(cat "$vms/peer")"
+	helper_kill
+done
+ok "a helper that was killed 20 times in a row is started again"
+for limit in service:Start socket:Trigger socket:Poll; do
+	interval=$(systemctl show --property="${limit#*:}LimitIntervalUSec" --value "iommufd-rlimit-helper.${limit%:*}")
+	[ "$interval" = 0 ] || fail "the ${limit#*:}LimitIntervalUSec of the ${limit%:*} is $interval"
+done
+
+# The device goes, and comes back.
+systemctl stop iommufd-rlimit-helper.service
+mv /dev/iommu /dev/iommu.away
+"${as_qemu[@]}" "$here/hostile.py" waiting 1 >"$vms/peer"
+grep -qx "error 2=1" "$vms/peer" || fail "without the device: $(cat "$vms/peer")"
+mv /dev/iommu.away /dev/iommu
+begin device-is-back
+end 1
+ok "a device that is back is found"
+
+# The socket is stopped while good ones and bad ones wait: systemd closes none of them itself, and all learn of it.
+kill -STOP "$(service MainPID)"
+"${as_qemu[@]}" "$here/hostile.py" linger 32 >"$vms/lingering" &
+lingering=$!
+peer_has_queued() { [[ $(<"$vms/lingering") == *done* ]]; }
+wait_for peer_has_queued || fail "a hostile peer neither works nor ends: $(cat "$vms/lingering")"
+peer waiting 32
+peer_done
+mkdir "$vms/stopped"
+touch "$vms/stopped/systemd"
+ask_systemd "$vms/stopped/systemd" &
+asker=$!
+systemctl stop iommufd-rlimit-helper.socket
+wait "$peer"
+rm "$vms/stopped/systemd"
+wait "$asker"
+systemd=$(largest "$vms/stopped/systemd.times")
+ok "a socket that is stopped while 64 wait: $(tail -n 1 "$vms/peer"); systemd answers in $systemd ms"
+[ "$systemd" -le 10000 ] || fail "systemd did not answer for $systemd ms"
+systemctl start iommufd-rlimit-helper.socket
+begin after-stop
+end 2
+kill -KILL "$lingering"

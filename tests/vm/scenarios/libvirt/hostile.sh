@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright (C) 2026 the iommufd-rlimit-shim developers
+# shellcheck shell=bash source=clients.bash
+#
+# Peers that may connect to the helper and mean harm. Whatever they do, who opens the device meanwhile gets the mode in a
+# second, and systemd answers.
+. /host/scenarios/libvirt/clients.bash
+
+clients_reset
+begin calm
+end 5
+
+# The service starts for the first connection, so all have queued their socket by then.
+for how in linger linger-oob; do
+	systemctl stop iommufd-rlimit-helper.service
+	before=$(ignored)
+	peer $how 64
+	peer_done
+	begin $how
+	end 8
+	[ $(($(ignored) - before)) = 64 ] || fail "$(($(ignored) - before)) of 64 connections with something queued were noticed"
+	peer_end
+done
+
+# With a helper that runs. Most come too late then, and some do not.
+begin race
+peer linger 200
+peer_done
+end 5
+peer_end
+
+begin unreceived
+peer unreceived 10000
+peer_done
+end 5
+memory=$(<"/sys/fs/cgroup$(service ControlGroup)/memory.current")
+ok "10,000 iommufds that nobody receives cost the helper $((memory >> 20)) MiB"
+peer_end
+
+begin closed
+"${as_qemu[@]}" "$here/hostile.py" closed 50
+end 2
+
+# Faster than the helper: the next one waits for all that have connected before.
+begin flood
+"${as_qemu[@]}" "$here/hostile.py" flood 8 &
+"${as_qemu[@]}" "$here/hostile.py" flood 8
+end 1
+
+# The first few have queued what they can when the service has started.
+systemctl stop iommufd-rlimit-helper.service
+begin megabyte
+"${as_qemu[@]}" "$here/hostile.py" megabyte 20
+end 2
