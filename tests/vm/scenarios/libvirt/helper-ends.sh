@@ -41,9 +41,11 @@ for ((i = 1; i <= 20; i++)); do
 	helper_kill
 done
 ok "a helper that was killed 20 times in a row is started again"
-for limit in service:Start socket:Trigger socket:Poll; do
-	interval=$(systemctl show --property="${limit#*:}LimitIntervalUSec" --value "iommufd-rlimit-helper.${limit%:*}")
-	[ "$interval" = 0 ] || fail "the ${limit#*:}LimitIntervalUSec of the ${limit%:*} is $interval"
+limit_of() { systemctl show --property="$2LimitIntervalUSec" --value "iommufd-rlimit-helper.$1"; }
+for limit in service:Start=0 socket:Trigger=0 socket:Poll=200ms; do
+	kind=${limit#*:} kind=${kind%=*}
+	[ "$(limit_of "${limit%%:*}" "$kind")" = "${limit#*=}" ] ||
+		fail "the ${kind}LimitIntervalUSec of the ${limit%%:*} is $(limit_of "${limit%%:*}" "$kind")"
 done
 
 # The device goes, and comes back.
