@@ -126,7 +126,7 @@ static int replace(int fd, long status_flags, int iommufd)
 static int exchange(int connection, const char *socket_path, bool trust_own_user, int fd,
 		    enum helper_step *step, int *iommufd)
 {
-	const int64_t deadline = now_us() + HELPER_CLIENT_TIMEOUT_MS * 1000;
+	const int64_t deadline = now_us() + HELPER_CLIENT_TIMEOUT_MS * INT64_C(1000);
 	const long status_flags = syscall(SYS_fcntl, fd, F_GETFL);
 	unsigned char byte;
 	int error;
