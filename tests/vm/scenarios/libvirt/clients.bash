@@ -71,6 +71,7 @@ end() { # SECONDS
 
 # A peer that stays. Sets $peer.
 peer() { # ARGUMENT...
+	: >"$vms/peer" # before anybody looks into it
 	"${as_qemu[@]}" "$here/hostile.py" "$@" >"$vms/peer" 2>&1 &
 	peer=$!
 }
