@@ -60,6 +60,7 @@ ok "a device that is back is found"
 
 # The socket is stopped while good ones and bad ones wait: systemd closes none of them itself, and all learn of it.
 kill -STOP "$(service MainPID)"
+: >"$vms/lingering" # before it is looked into
 "${as_qemu[@]}" "$here/hostile.py" linger 32 >"$vms/lingering" &
 lingering=$!
 peer_has_queued() { [[ $(<"$vms/lingering") == *done* ]]; }
