@@ -34,6 +34,7 @@ enum config_fault {
 	CONFIG_SECURE,   /* a path under AT_SECURE */
 };
 
+#define CONFIG_HELPER_MAX   sizeof(((struct sockaddr_un *)0)->sun_path)
 #define CONFIG_LOG_PATH_MAX 1024 /* with the terminating zero */
 #define CONFIG_EXCERPT_MAX  32   /* bytes of a bad value that are shown */
 
@@ -42,9 +43,9 @@ struct config {
 	enum config_on_error on_error;
 	enum log_level log_level;
 	enum config_log log;
-	char log_path[CONFIG_LOG_PATH_MAX];                       /* with LOG_TO_PATH only */
-	char helper[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* empty: none */
-	bool helper_is_set;                                       /* not the default */
+	char log_path[CONFIG_LOG_PATH_MAX]; /* with LOG_TO_PATH only */
+	char helper[CONFIG_HELPER_MAX];     /* empty: none */
+	bool helper_is_set;                 /* not the default */
 	struct {
 		enum config_fault fault;
 		char excerpt[CONFIG_EXCERPT_MAX + sizeof("...")];

@@ -12,7 +12,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
-#include <sys/un.h>
 #include <time.h>
 
 #define OVERFLOW_UID 65534 /* how a user namespace shows any user that it does not map */
@@ -50,13 +49,13 @@ static int set_timeout(int connection, int option, int64_t deadline)
 	return 0;
 }
 
-static int connect_until(int connection, const char *socket_path, int64_t deadline)
+static int connect_until(int connection, const char *path, int64_t deadline)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	bool failed;
 	int error;
 
-	memcpy(address.sun_path, socket_path, strlen(socket_path));
+	memcpy(address.sun_path, path, CONFIG_HELPER_MAX);
 	do {
 		error = set_timeout(connection, SO_SNDTIMEO, deadline);
 		if (error)
@@ -123,7 +122,7 @@ static int replace(int fd, long status_flags, int iommufd)
 }
 
 /* Sets @step as it goes, and @iommufd to a descriptor that came, whatever is returned. */
-static int exchange(int connection, const char *socket_path, bool trust_own_user, int fd,
+static int exchange(int connection, const char *path, bool trust_own_user, int fd,
 		    enum helper_step *step, int *iommufd)
 {
 	const int64_t deadline = now_us() + HELPER_CLIENT_TIMEOUT_MS * INT64_C(1000);
@@ -135,7 +134,7 @@ static int exchange(int connection, const char *socket_path, bool trust_own_user
 	if (status_flags < 0 || (status_flags & O_ACCMODE) != O_RDWR)
 		return EBADF;
 	*step = HELPER_CONNECT;
-	error = connect_until(connection, socket_path, deadline);
+	error = connect_until(connection, path, deadline);
 	if (error)
 		return error;
 	*step = HELPER_LISTENER;
@@ -158,7 +157,7 @@ static int exchange(int connection, const char *socket_path, bool trust_own_user
 	return replace(fd, status_flags, *iommufd);
 }
 
-struct helper_result helper_client_replace(const char *socket_path, bool trust_own_user, int fd)
+struct helper_result helper_client_replace(const char *path, bool trust_own_user, int fd)
 {
 	struct helper_result result = { HELPER_CONNECT, 0 };
 	int iommufd = -1;
@@ -168,8 +167,7 @@ struct helper_result helper_client_replace(const char *socket_path, bool trust_o
 		result.error = errno;
 		return result;
 	}
-	result.error =
-		exchange(connection, socket_path, trust_own_user, fd, &result.step, &iommufd);
+	result.error = exchange(connection, path, trust_own_user, fd, &result.step, &iommufd);
 	if (iommufd >= 0)
 		sys_close(iommufd);
 	sys_close(connection);

@@ -4,7 +4,7 @@
 /* Asks iommufd-rlimit-helper for an iommufd that this process has no capability to make. */
 #pragma once
 
-#include <stdbool.h>
+#include "config.h"
 
 #define HELPER_CLIENT_TIMEOUT_MS 2000 /* for the whole exchange; QEMU waits no longer */
 
@@ -30,7 +30,7 @@ const char *helper_step_name(enum helper_step step);
 
 /**
  * helper_client_replace - put the helper's iommufd in mode process in the place of an iommufd
- * @socket_path: the helper's socket, an absolute path that fits struct sockaddr_un
+ * @path: the helper's socket, an absolute path; CONFIG_HELPER_MAX bytes are read
  * @trust_own_user: a listener of this process's own user is believed, too; else root's alone
  * @fd: an iommufd without objects, opened with O_RDWR. On success the number is that of the
  * helper's iommufd, with the same status flags and close-on-exec; else it is left as it was.
@@ -49,4 +49,4 @@ const char *helper_step_name(enum helper_step step);
  * Never blocks longer than HELPER_CLIENT_TIMEOUT_MS, allocates nothing, raises no signal, and
  * leaves no descriptor behind. Overwrites errno.
  */
-struct helper_result helper_client_replace(const char *socket_path, bool trust_own_user, int fd);
+struct helper_result helper_client_replace(const char *path, bool trust_own_user, int fd);

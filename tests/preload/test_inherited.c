@@ -90,6 +90,7 @@ static void test_never_closed(void **state)
 		assert_has(opener.out, " open=3\n");
 	}
 	assert_has(opener.err, "outcome=failed fd=900 ");
+	assert_has(opener.err, " hint=\"the program goes on with ");
 }
 
 static void is_asked(int connection)

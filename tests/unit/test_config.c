@@ -131,6 +131,9 @@ static void test_helper(void **state)
 	assert_string_equal(with(HELPER)->helper, CONFIG_HELPER_DEFAULT);
 	assert_string_equal(with(HELPER "none")->helper, "");
 	assert_string_equal(with(HELPER "/run/x.sock")->helper, "/run/x.sock");
+	assert_true(with(HELPER "/run/x.sock")->helper_is_set);
+	assert_false(with("X=y")->helper_is_set);
+	assert_false(with(HELPER "x.sock")->helper_is_set);
 	assert_string_equal(with(HELPER "x.sock")->helper, CONFIG_HELPER_DEFAULT);
 	assert_int_equal(with(HELPER "x.sock")->bad[CONFIG_HELPER].fault, CONFIG_UNKNOWN);
 	assert_false(config_invalid(with(HELPER "x.sock")));

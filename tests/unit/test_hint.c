@@ -174,6 +174,14 @@ static void test_denied_without_a_helper(void **state)
 		       "; preload the library into the program that opened this descriptor"));
 }
 
+static void test_names_of_modes(void **state)
+{
+	(void)state;
+	assert_string_equal(rlimit_mode_name(RLIMIT_MODE_USER), "user");
+	assert_string_equal(rlimit_mode_name(RLIMIT_MODE_PROCESS), "process");
+	assert_string_equal(rlimit_mode_name(2), "unknown"); /* of a later kernel */
+}
+
 /* Everything else in the line as long as it can be, and the hint is still there whole. */
 static void test_line_has_room(void **state)
 {
@@ -209,6 +217,7 @@ int main(void)
 		cmocka_unit_test(test_failed),
 		cmocka_unit_test(test_unsupported),
 		cmocka_unit_test(test_denied_without_a_helper),
+		cmocka_unit_test(test_names_of_modes),
 		cmocka_unit_test(test_line_has_room),
 	};
 

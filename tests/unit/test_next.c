@@ -55,6 +55,7 @@ void *dlsym(void *restrict handle, const char *restrict name)
 	if (!strcmp(name, "openat"))
 		return (void *)libc_openat;
 	error_pending = true;
+	errno = ENOENT;
 	return NULL;
 }
 
@@ -67,6 +68,9 @@ char *dlerror(void)
 static void test_found_and_substituted(void **state)
 {
 	(void)state;
+	errno = 4242;
+	next_resolve();
+	assert_int_equal(errno, 4242); /* whoever calls first does not see the look-up */
 	assert_int_equal(next_resolve()->open("/dev/null", O_RDONLY, 0), 1001);
 	assert_int_equal(next_resolve()->open64("/dev/null", O_RDONLY, 0), 1001);
 	assert_int_equal(next_resolve()->openat(AT_FDCWD, "/dev/null", O_RDONLY, 0), 1002);

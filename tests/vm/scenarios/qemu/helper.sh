@@ -82,6 +82,26 @@ vm_runs stranger
 shim_says stranger outcome=denied errno=EPERM helper=EACCES helper_step=connect
 ! helper_says uid=2000 || fail "the helper saw a user outside the group"
 
+# A listener of QEMU's own user is not believed, unless the settings name its socket. It has no capability either.
+helper_kill
+chown vm "${helper_socket%/*}"
+rm "$helper_socket"
+setpriv --reuid=1000 --regid=1000 --clear-groups /host/guest/listen "$helper_socket" vm \
+	sh -c 'while :; do /usr/libexec/iommufd-rlimit-helper; done' 2>"$vms/own.log" &
+wait_for test -S "$helper_socket" || fail "user vm cannot listen: $(<"$vms/own.log")"
+user=1000
+vm_start default-path
+vm_runs default-path
+shim_says default-path outcome=denied errno=EPERM helper=EPERM helper_step=listener
+with=(env LD_PRELOAD="$shim" IOMMUFD_RLIMIT_MODE=process IOMMUFD_RLIMIT_HELPER="$helper_socket")
+vm_start named-path
+vm_runs named-path
+shim_says named-path outcome=denied errno=EPERM helper=EPERM helper_step=answer
+kill $!
+rm "$helper_socket"
+with=(env LD_PRELOAD="$shim" IOMMUFD_RLIMIT_MODE=process)
+helper_start
+
 as_user=(setpriv --reuid=1000 --regid=1000 --clear-groups)
 opens "without the shim" "${as_user[@]}"
 opens "with the capability" "${as_user[@]}" "${sys_resource[@]}" "${with[@]}"
