@@ -89,17 +89,16 @@ rm "$helper_socket"
 setpriv --reuid=1000 --regid=1000 --clear-groups /host/guest/listen "$helper_socket" vm \
 	sh -c 'while :; do /usr/libexec/iommufd-rlimit-helper; done' 2>"$vms/own.log" &
 wait_for test -S "$helper_socket" || fail "user vm cannot listen: $(<"$vms/own.log")"
-user=1000
-vm_start default-path
-vm_runs default-path
-shim_says default-path outcome=denied errno=EPERM helper=EPERM helper_step=listener
-with=(env LD_PRELOAD="$shim" IOMMUFD_RLIMIT_MODE=process IOMMUFD_RLIMIT_HELPER="$helper_socket")
-vm_start named-path
-vm_runs named-path
-shim_says named-path outcome=denied errno=EPERM helper=EPERM helper_step=answer
+is_refused() { # HELPER-STEP VARIABLE=VALUE...
+	setpriv --reuid=1000 --regid=1000 --clear-groups "${with[@]}" "${@:2}" bash -c ': <>/dev/iommu' 2>"$vms/refused"
+	grep -q "outcome=denied .* errno=EPERM helper=EPERM helper_step=$1 " "$vms/refused" ||
+		fail "the library does not say helper_step=$1: $(<"$vms/refused")"
+	ok "refused: helper_step=$1"
+}
+is_refused listener
+is_refused answer env IOMMUFD_RLIMIT_HELPER="$helper_socket"
 kill $!
 rm "$helper_socket"
-with=(env LD_PRELOAD="$shim" IOMMUFD_RLIMIT_MODE=process)
 helper_start
 
 as_user=(setpriv --reuid=1000 --regid=1000 --clear-groups)
