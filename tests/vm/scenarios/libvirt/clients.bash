@@ -9,20 +9,32 @@ here=/host/scenarios/libvirt
 as_qemu=(setpriv --reuid=1000 --regid=kvm --clear-groups)
 good=(env LD_PRELOAD="$shim" IOMMUFD_RLIMIT_MODE=process "$here/opener.py")
 
-# As the manual sets it up, without libvirt. Sets $patience to the milliseconds that an open may take, whoever does what: a
-# second, or on a host that is busy with other things, three times the first open, which starts the service.
+# As the manual sets it up, without libvirt.
 clients_reset() {
 	host_reset
+	chmod 666 /dev/vfio/devices/*
 	chown root:kvm /dev/iommu
 	chmod 660 /dev/iommu
 	systemctl enable --now --quiet iommufd-rlimit-helper.socket
 	ulimit -n 16384 # of the peers: a QEMU of libvirt may have as many
-	mkdir "$vms/first"
-	"${as_qemu[@]}" "${good[@]}" row 1 >"$vms/first/times" 2>"$vms/first/stderr"
-	shim_says first outcome=applied via=helper
+}
+
+# Starts the service. Sets $patience to the milliseconds that an open may take, whoever does what: a second, or on a host that
+# is busy with other things, three times as long as this first one.
+first_open() {
+	opens first row 1
 	patience=$(($(<"$vms/first/times") * 3))
 	[ "$patience" -ge 1000 ] || patience=1000
-	ok "the first open takes $(<"$vms/first/times") ms"
+}
+
+largest() { sort -n "$1" | tail -n 1; }
+
+# As many good clients: opens NAME HOW COUNT, HOW as opener.py says it.
+opens() {
+	mkdir "$vms/$1"
+	"${as_qemu[@]}" "${good[@]}" "$2" "$3" >"$vms/$1/times" 2>"$vms/$1/stderr" || fail "$1: an opener failed"
+	[ "$(grep -c 'outcome=applied .* via=helper' "$vms/$1/stderr")" = "$3" ] || fail "$1: not all of $3 opens got the mode"
+	ok "$1: $3 opens, the median $(sort -n "$vms/$1/times" | sed -n "$((($3 + 1) / 2))p") ms, the slowest $(largest "$vms/$1/times") ms"
 }
 
 ### Good clients and systemd, while something else goes on
@@ -47,8 +59,6 @@ begin() { # NAME
 	"${as_qemu[@]}" "${good[@]}" steady >"$vms/$now/times" 2>"$vms/$now/stderr" &
 	opener=$!
 }
-
-largest() { sort -n "$1" | tail -n 1; }
 
 # Goes on for SECONDS and says how it went.
 end() { # SECONDS

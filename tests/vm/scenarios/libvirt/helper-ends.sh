@@ -6,6 +6,7 @@
 . /host/scenarios/libvirt/clients.bash
 
 clients_reset
+first_open
 cgroup=/sys/fs/cgroup$(service ControlGroup)
 helper_kill() { echo 1 >"$cgroup/cgroup.kill"; }
 

@@ -7,6 +7,7 @@
 . /host/scenarios/libvirt/clients.bash
 
 clients_reset
+first_open
 begin calm
 end 5
 
