@@ -24,6 +24,7 @@ OPEN = ["sh", "-c", ': <>"$1"', "sh"]  # a file, which has to exist, for reading
 SCRIPTS = Path(__file__).resolve().parent.parent
 CAP_IPC_LOCK = 14
 CAP_SYS_RESOURCE = 24
+PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
 
 
 class Failure(Exception):
@@ -74,13 +75,6 @@ def run(command, user=None, environment=None):
     return done.returncode, done.stdout.decode(errors="replace")
 
 
-def virsh(*arguments):
-    status, text = run(["virsh", *arguments])
-    if status:
-        raise Failure(f"virsh {arguments[0]}: {text.strip()}")
-    return text
-
-
 def find_user(name):
     """By name or number; None where there is none."""
     try:
@@ -88,6 +82,18 @@ def find_user(name):
     except KeyError:
         return None
     return User(entry.pw_name, entry.pw_uid, entry.pw_gid, os.getgrouplist(entry.pw_name, entry.pw_gid))
+
+
+def is_container():
+    """Of podman or docker."""
+    return os.path.exists(f"{RUN}/.containerenv") or os.path.exists("/.dockerenv")
+
+
+def group_name(gid):
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
 
 
 def process_user(pid):
@@ -123,6 +129,22 @@ def shim_variables(environment):
 
 def processes():
     return [int(name) for name in os.listdir(PROC) if name.isdigit()]
+
+
+def process_name(pid):
+    return read(f"{PROC}/{pid}/comm").strip()
+
+
+def libvirt_daemon_pid():
+    """Of the libvirt daemon that runs QEMU; None where none runs."""
+    return next((pid for pid in processes() if process_name(pid) in ("virtqemud", "libvirtd")), None)
+
+
+def start_time(pid):
+    """In seconds since 1970."""
+    ticks = int(read(f"{PROC}/{pid}/stat").rpartition(")")[2].split()[19])
+    booted = int(re.search(r"^btime (\d+)", read(f"{PROC}/stat"), re.M)[1])
+    return booted + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def memlock_kb(pid):

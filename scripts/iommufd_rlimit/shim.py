@@ -22,7 +22,7 @@ def shim_lines(text):
 def iommufd_modes(pid):
     """The mode of each iommufd that a process has open, as the kernel has it."""
     libc = ctypes.CDLL(None, use_errno=True)
-    sys_pidfd_getfd, iommu_option, get = 438, 0x3B87, 1
+    sys_pidfd_getfd = 438
     modes = {}
     pidfd = os.pidfd_open(pid)
     for path in glob.glob(f"{host.PROC}/{pid}/fd/*"):
@@ -32,9 +32,15 @@ def iommufd_modes(pid):
         copy = libc.syscall(sys_pidfd_getfd, pidfd, number, 0)
         if copy < 0:
             raise PermissionError(f"the iommufd of process {pid}: {os.strerror(ctypes.get_errno())}")
-        # struct iommu_option: size, option_id, op, __reserved, object_id, val64
-        answer = fcntl.ioctl(copy, iommu_option, struct.pack("IIHHIQ", 24, 0, get, 0, 0, 0))
-        modes[number] = "process" if struct.unpack("IIHHIQ", answer)[5] else "user"
+        modes[number] = mode_of(copy)
         os.close(copy)
     os.close(pidfd)
     return modes
+
+
+def mode_of(iommufd):
+    """process or user."""
+    iommu_option, get = 0x3B87, 1
+    # struct iommu_option: size, option_id, op, __reserved, object_id, val64
+    answer = fcntl.ioctl(iommufd, iommu_option, struct.pack("IIHHIQ", 24, 0, get, 0, 0, 0))
+    return "process" if struct.unpack("IIHHIQ", answer)[5] else "user"

@@ -4,30 +4,33 @@
 
 import os
 import platform
-import re
 import shutil
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Dict, Optional
-from xml.etree import ElementTree
 
-from . import host
-
-QEMU = "{http://libvirt.org/schemas/domain/qemu/1.0}"
+from . import host, qemu_conf
+from .domain_xml import DomainXml
+from .host import Failure
 
 
 @dataclass
 class Target:
-    """What is examined: a QEMU that runs, or would."""
+    """A QEMU that runs, or would."""
 
     user: host.User
-    environment: Dict[str, str]  # LD_PRELOAD and the shim's variables
+    environment: Dict[str, str]  # LD_PRELOAD and the library's variables
     qemu: Optional[str]
     conf: dict = field(default_factory=dict)  # qemu.conf
+    conf_unread: str = ""  # why it could not be read
     pid: Optional[int] = None
     domain: Optional[str] = None
-    xml: Optional[ElementTree.Element] = None
+    xml: Optional[DomainXml] = None
+    version_of_libvirt: Optional[tuple] = None
     daemon: Optional[int] = None  # process id of libvirtd or virtqemud
+
+    def subject(self):
+        return f"domain {self.domain}" if self.domain else f"process {self.pid}" if self.pid else "host"
 
     def preload(self):
         return self.environment.get("LD_PRELOAD", "")
@@ -36,17 +39,14 @@ class Target:
         return "libiommufd-rlimit" in self.preload()
 
     def libvirt_sets_mode(self):
-        """All its iommufds come from libvirt, which asks for the mode itself."""
-        if self.xml is None or self.opens_iommufd():
-            return False
-        return any(e.get("enabled") == "yes" for e in self.xml.iter("iommufd"))
-
-    def commandline(self):
-        """The words that the domain's XML adds to QEMU's command line."""
-        return [e.get("value", "") for e in self.xml.iter(f"{QEMU}arg")] if self.xml is not None else []
+        return self.xml is not None and self.xml.libvirt_sets_mode()
 
     def opens_iommufd(self):
-        return any(word.startswith("iommufd,") for word in self.commandline())
+        return self.xml is not None and self.xml.opens_iommufd()
+
+    def enable(self):
+        """The command that sets up what libvirt's domains take."""
+        return f"iommufd-rlimit-libvirt enable {self.domain}"
 
     @cached_property
     def version(self):
@@ -56,69 +56,71 @@ class Target:
         return host.run([self.qemu, "--version"], self.user, {**preload, **debug})
 
 
-def read_qemu_conf():
-    """libvirt's qemu.conf: texts, and lists of texts."""
-    text = re.sub(r"^\s*#.*$", "", host.read(f"{host.ETC}/libvirt/qemu.conf"), flags=re.M)
-    conf = {}
-    for name, value in re.findall(r"^\s*(\w+)\s*=\s*(\[[^]]*\]|.*)$", text, re.M):
-        texts = re.findall(r'"([^"]*)"', value)
-        conf[name] = texts if value.startswith("[") else texts[0] if texts else value.strip()
-    return conf
-
-
-def libvirt_user(conf):
-    """As qemu.conf has it, else as the distributions do."""
-    names = [conf["user"].lstrip("+")] if "user" in conf else ["libvirt-qemu", "qemu"]
-    return next(filter(None, map(host.find_user, names)), None)
+def read_conf():
+    """qemu.conf, and why it could not be read."""
+    try:
+        return qemu_conf.read(), ""
+    except (OSError, Failure) as error:
+        return {}, str(error)
 
 
 def target_host(qemu):
-    conf = read_qemu_conf()
+    conf, unread = read_conf()
     user = host.process_user("self")
     if user.uid == 0:
-        user = libvirt_user(conf) or user  # root asks for those who run the VMs
+        user = qemu_conf.user(conf) or user  # root asks for those who run the VMs
     built = host.SCRIPTS.parent / "build/shim/libiommufd-rlimit.so"
     environment = {
         "LD_PRELOAD": str(built) if built.exists() else "libiommufd-rlimit.so",
         "IOMMUFD_RLIMIT_MODE": "process",
         **host.shim_variables(os.environ),
     }
-    names = [qemu] if qemu else [f"qemu-system-{platform.machine()}", "/usr/libexec/qemu-kvm"]
-    return Target(user, environment, next(filter(None, map(shutil.which, names)), qemu), conf)
+    names = [qemu] if qemu is not None else [f"qemu-system-{platform.machine()}", "/usr/libexec/qemu-kvm"]
+    target = Target(user, environment, next(filter(None, map(shutil.which, names)), None), conf, unread)
+    if qemu is not None:
+        if not target.qemu:
+            raise Failure(f"--qemu {qemu or repr(qemu)}: there is no such program")
+        status, text = target.version
+        if status == 0 and "QEMU" not in text:
+            said = [line for line in text.splitlines() if not line.startswith("iommufd-rlimit: ")] or [""]
+            raise Failure(f"--qemu {qemu}: that is not QEMU: --version says '{said[0][:60]}'")
+    return target
 
 
 def target_process(pid):
+    hint = "'pgrep -a qemu' shows those of QEMU"
+    if pid < 1:
+        raise Failure(f"--pid {pid}: a process id is 1 or more; {hint}")
     try:
         qemu = os.readlink(f"{host.PROC}/{pid}/exe")
     except FileNotFoundError:
-        raise host.Failure(f"no process {pid}; 'pgrep -a qemu' shows those of QEMU")
+        raise Failure(f"there is no process {pid}; {hint}")
     except PermissionError:
-        raise host.Failure(f"process {pid} is another user's; run this as root")
+        if os.geteuid() == 0:
+            raise Failure(f"process {pid} cannot be looked into by root of this container; run this outside of it")
+        raise Failure(f"process {pid} is another user's; run this as root")
     if "qemu" not in os.path.basename(qemu):
-        raise host.Failure(f"process {pid} is {qemu}, not QEMU; 'pgrep -a qemu' shows those of QEMU")
+        raise Failure(f"process {pid} is {qemu}, not QEMU; {hint}")
     return Target(host.process_user(pid), host.process_environment(pid), qemu, pid=pid)
 
 
-def target_domain(name):
-    xml = ElementTree.fromstring(host.virsh("dumpxml", name))
-    name = xml.findtext("name")
-    conf = read_qemu_conf()
-    daemon = next(
-        (p for p in host.processes() if host.read(f"{host.PROC}/{p}/comm").strip() in ("virtqemud", "libvirtd")), None
-    )
-    pid = host.read(f"{host.RUN}/libvirt/qemu/{name}.pid").strip()
+def target_domain(connection, domain):
+    conf, unread = read_conf()
+    daemon = host.libvirt_daemon_pid()
+    xml = DomainXml(domain.running())
+    pid = host.read(f"{host.RUN}/libvirt/qemu/{domain.name}.pid").strip()
     if pid:
         target = target_process(int(pid))
-    elif host.virsh("domstate", name).strip() != "shut off":
-        raise host.Failure(f"domain {name} runs, and only root can look into it; run this as root")
+    elif domain.is_active:
+        raise Failure(f"domain {domain.name} runs, and only root can look into its QEMU; run this as root")
     else:
-        user = libvirt_user(conf)
+        user = qemu_conf.user(conf)
         if not user:
-            raise host.Failure("libvirt's user for QEMU is not known; set 'user' in qemu.conf")
+            raise Failure("the user that libvirt runs QEMU as is not known; set 'user' in qemu.conf")
         # The daemon hands on LD_PRELOAD, and nothing else that matters here.
         inherited = host.process_environment(daemon).get("LD_PRELOAD") if daemon else None
-        own = {e.get("name"): e.get("value", "") for e in xml.iter(f"{QEMU}env")}
-        environment = host.shim_variables({**({"LD_PRELOAD": inherited} if inherited else {}), **own})
-        target = Target(user, environment, xml.findtext("devices/emulator"))
-    target.domain, target.xml, target.conf, target.daemon = name, xml, conf, daemon
+        environment = host.shim_variables({**({"LD_PRELOAD": inherited} if inherited else {}), **xml.environment()})
+        target = Target(user, environment, xml.emulator)
+    target.domain, target.xml, target.conf, target.conf_unread, target.daemon = domain.name, xml, conf, unread, daemon
+    target.version_of_libvirt = connection.version()
     return target

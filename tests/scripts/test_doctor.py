@@ -3,26 +3,40 @@
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
 """iommufd-rlimit-doctor, check by check: each of its findings provoked. argv[1]: the library."""
 
+import array
 import gzip
+import io
 import json
 import os
 import shutil
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 from pathlib import Path
 from unittest import mock
-from xml.etree import ElementTree
 
 sys.dont_write_bytecode = True
 
+try:
+    import augeas  # noqa: F401
+    import lxml  # noqa: F401
+except ImportError as missing:
+    print(missing)
+    sys.exit(77)
+
 HERE = Path(__file__).resolve().parent
 SCRIPT = HERE.parent.parent / "scripts/iommufd-rlimit-doctor"
-sys.path.insert(0, str(SCRIPT.parent))
+SCHEMA = HERE.parent.parent / "docs/iommufd-rlimit-doctor.schema.json"
+sys.path[:0] = [str(HERE / "stubs"), str(SCRIPT.parent)]
 
-from iommufd_rlimit import checks, host, shim, target as examined  # noqa: E402
-from iommufd_rlimit.checks import libvirt as libvirt_checks  # noqa: E402
+from iommufd_rlimit import VERSION, checks, host, qemu_conf, report, shim, target as examined  # noqa: E402
+from iommufd_rlimit.checks import device as device_checks, helper  # noqa: E402
+from iommufd_rlimit.connection import Connection  # noqa: E402
+from iommufd_rlimit.domain_xml import DomainXml  # noqa: E402
 
 LIBRARY = os.path.abspath(sys.argv.pop(1)) if len(sys.argv) > 1 else None
 
@@ -53,11 +67,13 @@ class DoctorTest(unittest.TestCase):
         for name in ("PROC", "SYS", "ETC", "RUN", "LOG"):
             self.patch(name, str(self.root / name.lower()))
             (self.root / name.lower()).mkdir()
+        (self.root / "sys/class").mkdir()
         self.write("proc/meminfo", "MemAvailable: 1048576 kB\n")
+        self.patch("LENSES", str(HERE / "stubs"), qemu_conf)
         self.user = host.User("me", os.geteuid(), os.getegid(), os.getgroups())
 
-    def patch(self, name, value):
-        patcher = mock.patch.object(host, name, value)
+    def patch(self, name, value, where=host):
+        patcher = mock.patch.object(where, name, value)
         patcher.start()
         self.addCleanup(patcher.stop)
 
@@ -83,7 +99,7 @@ class DoctorTest(unittest.TestCase):
         return examined.Target(**{"user": self.user, "environment": environment, "qemu": None, **changes})
 
     def domain(self, xml=DOMAIN, **changes):
-        return self.target(domain="web", xml=ElementTree.fromstring(xml), **changes)
+        return self.target(domain="web", xml=DomainXml(xml), version_of_libvirt=(11, 3), **changes)
 
     def found(self, check, target, said=None):
         """What the check finds; where a text is given, it is what any command says."""
@@ -121,9 +137,33 @@ class DoctorTest(unittest.TestCase):
             file.write("CONFIG_IOMMUFD=m\n")
         self.expect(self.found("kernel", self.target()), "problem", "shows no iommufd", "modprobe iommufd")
 
+    def test_kernel_with_a_file_for_each_device(self):
+        (self.root / "sys/class/vfio-dev").mkdir(parents=True)
+        self.expect(self.found("cdev", self.target()), "ok", "has a file for each")
+
+    def test_kernel_without_a_file_for_each_device(self):
+        self.expect(self.found("cdev", self.target()), "problem", "shows no VFIO devices", "modprobe vfio-pci")
+        with gzip.open(self.root / "proc/config.gz", "wt") as file:
+            file.write("# CONFIG_VFIO_DEVICE_CDEV is not set\n")
+        self.expect(self.found("cdev", self.target()), "problem", "without CONFIG_VFIO_DEVICE_CDEV", "6.6")
+
+    def test_user_namespace(self):
+        self.write("proc/self/uid_map", "         0          0 4294967295\n")
+        self.expect(self.found("namespace", self.target()), "ok", "initial")
+        self.write("proc/7/uid_map", "         0     100000      65536\n")
+        self.expect(self.found("namespace", self.target(pid=7)), "problem", "does not count there", "outside")
+
     def test_no_device(self):
         self.patch("DEVICE", str(self.root / "iommu"))
-        self.expect(self.found("device", self.target()), "problem", "No such file", "udevadm trigger")
+        self.expect(self.found("device", self.target()), "skipped", "No such file or directory: correct check kernel")
+        self.expect(self.unprivileged(), "skipped", "correct check device")
+        self.write("sys/class/misc/iommu/dev", "10:124\n")
+        self.patch("is_container", lambda: False)
+        self.expect(
+            self.found("device", self.target()), "problem", "No such file", f"mknod -m 660 {host.DEVICE} c 10 124"
+        )
+        self.patch("is_container", lambda: True)
+        self.expect(self.found("device", self.target()), "problem", "in this container", f"--device {host.DEVICE}")
 
     def test_file_in_place_of_the_device(self):
         self.patch("DEVICE", self.write("iommu"))
@@ -138,6 +178,11 @@ class DoctorTest(unittest.TestCase):
         with mock.patch.object(host, "run", return_value=(2, "sh: 1: cannot open: Permission denied\n")):
             found = self.found("device", self.target())
         self.expect(found, "problem", "may not use /dev/null (0666 root:root): Permission denied", "udev.rules")
+        with mock.patch.object(host, "run", return_value=(2, "sh: 1: cannot open: Operation not permitted\n")):
+            found = self.found("device", self.target())
+        self.expect(found, "problem", "Operation not permitted", "--device")
+        with mock.patch.object(host, "run", side_effect=PermissionError("only root can")):
+            self.expect(self.found("device", self.target()), "skipped", "whether user me may use /dev/null")
 
     @unittest.skipIf(os.geteuid() != 0, "only root can be somebody else")
     def test_access_is_tried_as_the_user(self):
@@ -159,7 +204,7 @@ class DoctorTest(unittest.TestCase):
         for version, level, what in (("10.0.13", "ok", "is 10.0"), ("7.2.1", "problem", "is 7.2, without iommufd")):
             qemu = self.program("qemu", f"echo QEMU emulator version {version}")
             self.expect(self.found("qemu", self.target(qemu=qemu)), level, what)
-        self.expect(self.found("qemu", self.target()), "warning", "no QEMU found", "--qemu")
+        self.expect(self.found("qemu", self.target()), "skipped", "no QEMU found; name one with --qemu")
         qemu = self.program("qemu", "echo cannot run >&2; exit 1")
         self.expect(self.found("qemu", self.target(qemu=qemu)), "problem", "cannot run")
 
@@ -189,16 +234,28 @@ class DoctorTest(unittest.TestCase):
 
     def test_library_ignored_for_raised_privileges(self):
         qemu = self.program("qemu", "echo QEMU emulator version 10.0")
-        with mock.patch.object(os, "listxattr", return_value=["security.capability"]):
-            path = "/nonexistent/libiommufd-rlimit.so"
-            self.expect(self.library(path, qemu), "problem", "cannot open", "setcap -r")
+        path = "/nonexistent/libiommufd-rlimit.so"
+        with mock.patch.object(os, "getxattr", return_value=struct.pack("<5I", 2 << 24, 1 << 24, 0, 0, 0)):
+            self.expect(self.library(path, qemu), "skipped", f"does not load {path}: correct check capabilities")
         with mock.patch.object(host, "run", return_value=(0, "")):
-            with mock.patch.object(os, "listxattr", return_value=["security.capability"]):
-                self.expect(self.library("libiommufd-rlimit.so", qemu), "problem", "does not say why", "setcap -r")
             os.chmod(qemu, 0o4755)
-            self.expect(self.library("libiommufd-rlimit.so", qemu), "problem", "does not say why", "chmod ug-s")
+            self.expect(self.library("libiommufd-rlimit.so", qemu), "problem", "it is set-user-ID", "chmod ug-s")
             os.chmod(qemu, 0o755)
             self.expect(self.library("libiommufd-rlimit.so", qemu), "problem", "does not say why", "dynamically")
+
+    def test_file_capabilities(self):
+        qemu = self.program("qemu", "")
+        self.expect(self.found("capabilities", self.target(qemu=qemu)), "ok", "has no file capabilities")
+        for bits, what in (
+            (1 << 14, "the file capability CAP_IPC_LOCK: what it pins is not accounted"),
+            (1 << 24, "ignores"),
+        ):
+            with mock.patch.object(os, "getxattr", return_value=struct.pack("<5I", 2 << 24, bits, 0, 0, 0)):
+                self.expect(self.found("capabilities", self.target(qemu=qemu)), "problem", what, f"setcap -r {qemu}")
+                self.expect(self.found("capabilities", self.domain(qemu=qemu)), "problem", what, f"setcap -r {qemu}")
+                without = self.domain(DOMAIN.replace("409600", "1024"), qemu=qemu)
+                fix = f"setcap -r {qemu}; iommufd-rlimit-libvirt enable web --limit 1281M"
+                self.expect(self.found("capabilities", without), "problem", what, fix)
 
     # --- mode
 
@@ -207,34 +264,125 @@ class DoctorTest(unittest.TestCase):
         return self.found("mode", self.target(), lines)
 
     def outcome(self, words):
-        return self.mode(LOADED + f"iommufd-rlimit: info: outcome={words} hint=\"what to do\"\n")
+        return self.mode(LOADED + f'iommufd-rlimit: info: outcome={words} hint="what to do"\n')
 
     def test_mode_that_is_set(self):
         self.expect(self.outcome("applied effective=process via=ioctl"), "ok", "can set mode process")
         self.expect(self.outcome("applied effective=process via=helper"), "ok", "process through the helper")
         self.expect(self.outcome("applied effective=user via=ioctl"), "warning", "the default")
         self.expect(self.outcome("queried effective=user"), "warning", "query leaves the mode at user")
-        self.expect(self.outcome("failed effective=user errno=EIO"), "problem", "outcome=failed errno=EIO", "what to do")
-
-    def test_no_helper(self):
-        found = self.outcome("denied effective=user errno=EPERM helper=ENOENT")
-        self.expect(found, "problem", "there is no helper at /run/helper.sock", "systemctl enable --now")
-        found = self.outcome("denied effective=user errno=EPERM helper=ECONNREFUSED")
-        self.expect(found, "problem", "no helper listens at /run/helper.sock", "systemctl restart")
-        found = self.outcome("denied effective=user errno=EPERM helper=ETIMEDOUT")
-        self.expect(found, "problem", "the helper at /run/helper.sock fails: ETIMEDOUT", "journalctl")
-        found = self.mode(
-            LOADED.replace("/run/helper.sock", "none")
-            + "iommufd-rlimit: warning: outcome=denied effective=user errno=EPERM\n"
+        self.expect(
+            self.outcome("failed effective=user errno=EIO"), "problem", "outcome=failed errno=EIO", "what to do"
         )
+
+    def test_mode_that_is_denied(self):
+        failing = [("problem", "no helper", "start it")]
+        denied = "denied effective=user errno=EPERM helper=EPROTO"
+        with mock.patch.object(helper, "check_helper", return_value=failing):
+            self.expect(self.outcome(denied), "skipped", "cannot set mode process: correct check helper")
+        with mock.patch.object(helper, "check_helper", return_value=[]):
+            self.expect(self.outcome(denied), "problem", "outcome=denied errno=EPERM helper=EPROTO", "what to do")
+
+    # --- helper
+
+    def ask(self, answer, path=None):
+        """What the check says of a helper that answers so: by what it sends, and a descriptor or none."""
+        path = path or str(self.root / "run/iommufd-rlimit/helper.sock")
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+
+        def serve():
+            connection, _ = listener.accept()
+            with connection:
+                byte, descriptors = answer
+                rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+                if byte:
+                    connection.sendmsg([byte], rights)
+
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            listener.bind(path)
+            listener.listen()
+            server = threading.Thread(target=serve)
+            server.start()
+            found = self.unprivileged()
+            server.join()
+        os.unlink(path)
+        return found
+
+    def unprivileged(self, **changes):
+        """The check, for a user who needs the helper."""
+        with mock.patch.object(host, "has_capability", return_value=False):
+            return self.found("helper", self.target(**changes))
+
+    def test_helper_that_answers(self):
+        self.device()
+        with open("/dev/null", "r+b") as iommufd, open("/dev/zero") as other:
+            with mock.patch.object(shim, "mode_of", return_value="process"):
+                self.expect(self.ask((b"\0", [iommufd.fileno()])), "ok", "gives user me an iommufd in mode process")
+                self.expect(
+                    self.ask((b"\0", [other.fileno()])), "problem", "fails, at step check: EPROTO", "journalctl"
+                )
+            with mock.patch.object(shim, "mode_of", return_value="user"):
+                self.expect(self.ask((b"\0", [iommufd.fileno()])), "problem", "fails, at step check: EPROTO")
+        self.expect(self.ask((b"\0", [])), "problem", "refused the descriptor", "journalctl")
+        self.expect(self.ask((b"\x10", [])), "problem", "could not open /dev/null or set the mode: EBUSY", "journalctl")
+        self.expect(self.ask((b"", [])), "problem", "at step receive: ECONNRESET", "journalctl")
+
+    def test_helper_that_does_not_answer(self):
+        self.device()
+        path = str(self.root / "helper.sock")
+        environment = {"IOMMUFD_RLIMIT_HELPER": path}
+        self.expect(self.unprivileged(environment=environment), "problem", f"no helper at {path}", "enable --now")
+        for kind, what in (
+            (socket.SOCK_STREAM, "no helper listens"),
+            (socket.SOCK_SEQPACKET, "an older helper listens"),
+        ):
+            with socket.socket(socket.AF_UNIX, kind) as listener:
+                listener.bind(path)
+                if kind == socket.SOCK_SEQPACKET:
+                    listener.listen()
+                self.expect(self.unprivileged(environment=environment), "problem", what, "systemctl restart")
+            os.unlink(path)
+        found = self.unprivileged(environment={"IOMMUFD_RLIMIT_HELPER": "none"})
         self.expect(found, "problem", "IOMMUFD_RLIMIT_HELPER=none", "unset")
 
+    @unittest.skipIf(os.geteuid() != 0, "only root can be somebody else")
     def test_helper_for_others(self):
-        found = self.mode(
-            LOADED.replace("/run/helper.sock", "/dev/null")
-            + "iommufd-rlimit: warning: outcome=denied effective=user errno=EPERM helper=EACCES\n"
+        self.device()
+        path = str(self.root / "helper.sock")
+        self.root.chmod(0o711)
+        nobody = host.find_user("nobody")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path)
+            listener.listen()
+            os.chmod(path, 0o660)
+            os.chown(path, 0, 12)
+            found = self.unprivileged(user=nobody, environment={"IOMMUFD_RLIMIT_HELPER": path})
+        self.expect(
+            found, "problem", f"user nobody may not connect to the helper at {path} (0660 root:man)", "-aG man nobody"
         )
-        self.expect(found, "problem", "may not ask the helper at /dev/null (0666 root:root)", "group")
+
+    def test_helper_of_another_user(self):
+        self.device()
+        with mock.patch.object(helper, "ask_as", return_value=("listener", 1234)):
+            self.expect(self.unprivileged(), "problem", "user 1234 listens at", "enable --now")
+
+    def test_helper_of_another_version(self):
+        self.patch("SCRIPTS", self.root / "usr/share/iommufd-rlimit-shim")
+        self.program("usr/libexec/iommufd-rlimit-helper", "echo iommufd-rlimit-helper 9.9.9")
+        self.write("proc/9/comm", "iommufd-rlimit-\n")
+        (self.root / "proc/9/exe").symlink_to("/usr/libexec/iommufd-rlimit-helper (deleted)")
+        target = self.target(qemu="qemu")
+        target.version = (0, LOADED)
+        found = list(helper.check_version(target))
+        self.expect(found, "problem", "is an older one than that which is installed", "systemctl restart")
+        self.expect(found, "problem", "the helper is of version 9.9.9, the library of 0.1.0", "same version")
+
+    def test_confinement(self):
+        self.write("sys/module/apparmor/parameters/enabled", "Y\n")
+        self.write("proc/7/attr/current", "libvirt-1111 (enforce)\n")
+        self.assertEqual(helper.confinement(self.target(pid=7)), "libvirt-1111")
+        self.write("proc/7/attr/current", "unconfined\n")
+        self.assertEqual(helper.confinement(self.target(pid=7)), "")
 
     def test_misspelt_setting(self):
         found = self.mode(
@@ -243,7 +391,8 @@ class DoctorTest(unittest.TestCase):
             "iommufd-rlimit: error: outcome=invalid effective=user errno=EINVAL\n"
         )
         self.assertEqual(len(found), 1)
-        self.expect(found, "problem", "IOMMUFD_RLIMIT_MODE=proces is not understood", "process, user, query or off")
+        what = "IOMMUFD_RLIMIT_MODE=proces is not understood: it takes process, user, query or off"
+        self.expect(found, "problem", what, "export IOMMUFD_RLIMIT_MODE=process")
 
     def test_mode_not_set(self):
         self.expect(self.mode(""), "problem", "the library does nothing", "IOMMUFD_RLIMIT_MODE=process")
@@ -260,7 +409,8 @@ class DoctorTest(unittest.TestCase):
 
     def test_process_that_is_not_accounted(self):
         self.process(7, capabilities=1 << 14)
-        self.expect(self.found("accounting", self.target(pid=7)), "warning", "CAP_IPC_LOCK", "another user")
+        self.expect(self.found("accounting", self.target(pid=7)), "warning", "CAP_IPC_LOCK", "unprivileged user")
+        self.expect(self.found("accounting", self.domain(pid=7)), "warning", "CAP_IPC_LOCK", "qemu.conf")
         self.process(7)
         self.assertEqual(self.found("accounting", self.target(pid=7)), [])
 
@@ -276,6 +426,12 @@ class DoctorTest(unittest.TestCase):
         self.expect(self.running({9: "user"}), "problem", "iommufd 9 has mode user", "start it again")
         self.expect(self.running({}), "ok", "no iommufd open")
         self.expect(self.running({9: "user"}, maps=""), "problem", "runs without the library", "start it again")
+
+    def test_process_that_may_not_be_looked_into(self):
+        self.process(7)
+        self.write("proc/7/maps", "libiommufd-rlimit.so")
+        with mock.patch.object(shim, "iommufd_modes", side_effect=PermissionError("not yours")):
+            self.expect(self.found("process", self.target(pid=7)), "skipped", "the modes: not yours; VmPin 0 kB")
 
     def test_descriptor_that_is_no_iommufd(self):
         fds = self.root / f"proc/{os.getpid()}/fd"
@@ -295,47 +451,93 @@ class DoctorTest(unittest.TestCase):
         managed = self.domain("<domain><iommufd enabled='yes'/></domain>", environment={})
         both = self.domain(DOMAIN.replace("<devices>", "<iommufd enabled='yes'/><devices>"))
         self.assertFalse(both.libvirt_sets_mode())
-        said = "Using library: libvirt 12.8.0\n"
-        self.expect(self.found("libvirt", managed, said), "ok", "the shim is not needed")
-        self.assertEqual(self.found("library", managed), [])
-        self.assertEqual(self.found("mode", managed), [])
-        self.expect(self.found("libvirt", self.domain(), said), "ok", "where a domain has <iommufd enabled='yes'/>")
-        self.assertEqual(self.found("libvirt", self.domain(), "Using library: libvirt 11.3.0\n"), [])
+        self.expect(self.found("libvirt", managed), "ok", "the library is not needed")
+        for check in ("library", "helper", "mode"):
+            self.assertEqual(self.found(check, managed), [])
+        newer = self.domain()
+        newer.version_of_libvirt = (12, 8)
+        self.expect(self.found("libvirt", newer), "ok", "where a domain has <iommufd enabled='yes'/>")
+        self.assertEqual(self.found("libvirt", self.domain()), [])
 
     def test_domain_without_iommufd(self):
         plain = self.domain(DOMAIN.replace("iommufd,id", "rng-random,id"))
-        self.expect(self.found("libvirt", plain, ""), "warning", "no device on iommufd")
+        self.expect(self.found("libvirt", plain), "warning", "no device on iommufd", "domain.xml")
+
+    def bound(self, driver, node=""):
+        path = self.root / "sys/bus/pci/devices/0000:01:00.0"
+        path.mkdir(parents=True, exist_ok=True)
+        if driver:
+            (path / "driver").symlink_to(f"../../drivers/{driver}")
+        if node:
+            (path / f"vfio-dev/{node}").mkdir(parents=True)
 
     def test_devices(self):
-        paths = ["/dev/iommu", "/dev/vfio/devices/vfio3"]
-        (self.root / "sys/bus/pci/devices/0000:01:00.0/vfio-dev/vfio3").mkdir(parents=True)
-        found = self.found("devices", self.domain())
-        for path in paths:
-            self.expect(found, "problem", f"does not get {path}", "cgroup_device_acl")
-        with mock.patch.object(libvirt_checks, "check_access", return_value=("ok", "access", "")):
-            found = self.found("devices", self.domain(conf={"cgroup_device_acl": paths}))
-        self.assertEqual(found, [("ok", "access", "")])
+        self.expect(self.found("devices", self.domain()), "problem", "has no device 0000:01:00.0", "lspci -D")
+        self.bound("")
+        self.expect(self.found("devices", self.domain()), "problem", "0000:01:00.0 has no driver", "driverctl")
 
-    def test_device_not_bound_to_vfio(self):
-        found = self.found("devices", self.domain(conf={"cgroup_device_acl": ["/dev/iommu"]}))
-        self.expect(found, "problem", "0000:01:00.0 is not bound to vfio-pci", "driverctl")
+    def test_device_of_another_driver(self):
+        self.bound("mlx5_core")
+        self.expect(
+            self.found("devices", self.domain()), "problem", "driver mlx5_core, which is none for VFIO", "driverctl"
+        )
+
+    def test_device_without_a_file(self):
+        self.bound("nvgrace-gpu-vfio-pci")
+        found = self.found("devices", self.domain())
+        self.expect(found, "problem", "driver nvgrace-gpu-vfio-pci made no file", "CONFIG_VFIO_DEVICE_CDEV")
+
+    def test_device_as_it_should_be(self):
+        self.bound("nvgrace-gpu-vfio-pci", "vfio3")
+        found = self.found("devices", self.domain())
+        self.expect(found, "ok", "0000:01:00.0 has driver nvgrace-gpu-vfio-pci and file /dev/vfio/devices/vfio3")
+        self.expect(found, "problem", "there is no file /dev/vfio/devices/vfio3", "udevadm trigger")
+        self.patch("node", lambda name: "/dev/null", device_checks.pci)
+        with mock.patch.object(device_checks, "check_access", return_value=("ok", "access", "")):
+            self.expect(self.found("devices", self.domain()), "ok", "access")
+
+    def test_acl(self):
+        self.bound("vfio-pci", "vfio3")
+        paths = ["/dev/iommu", "/dev/vfio/devices/vfio3"]
+        found = self.found("acl", self.domain())
+        for path in paths:
+            self.expect(found, "problem", f"does not get {path}", "iommufd-rlimit-libvirt enable web")
+        self.expect(
+            self.found("acl", self.domain(conf={"cgroup_device_acl": paths})), "ok", "QEMU gets /dev/iommu /dev/vfio"
+        )
+        unread = self.domain(conf_unread="Permission denied")
+        self.expect(self.found("acl", unread), "skipped", "which devices QEMU gets from libvirt: Permission denied")
+
+    def test_daemon_that_has_old_settings(self):
+        path = self.write("etc/libvirt/qemu.conf")
+        self.write("proc/stat", "cpu 0\nbtime 1000\n")
+        self.write("proc/5/comm", "virtqemud\n")
+        ticks = os.sysconf("SC_CLK_TCK")
+        self.write("proc/5/stat", f"5 (a b) S {' '.join(['0'] * 18)} {100 * ticks} 0\n")
+        os.utime(path, (1050, 1050))
+        self.expect(self.found("daemon", self.domain(daemon=5)), "ok", "has read")
+        os.utime(path, (1150, 1150))
+        found = self.found("daemon", self.domain(daemon=5))
+        self.expect(found, "problem", "virtqemud was started before", "systemctl restart virtqemud")
 
     def test_apparmor(self):
         self.write("sys/module/apparmor/parameters/enabled", "Y\n")
         self.write("proc/5/attr/current", "libvirtd (enforce)\n")
         target = self.domain(daemon=5)
-        self.expect(self.found("apparmor", target, ""), "problem", "does not let", "libvirt-qemu.d/iommufd-rlimit")
+        self.expect(self.found("apparmor", target, ""), "problem", "does not let", "iommufd-rlimit-libvirt enable web")
         self.write("etc/apparmor.d/abstractions/libvirt-qemu.d/x", "# /dev/iommu rw,\n")
         self.expect(self.found("apparmor", target, ""), "problem", "does not let")
         sample = (SCRIPT.parent / "libvirt/apparmor").read_text()
         self.write("etc/apparmor.d/abstractions/libvirt-qemu.d/x", sample)
         self.expect(self.found("apparmor", target, ""), "ok", "lets QEMU use iommufd")
-        profile = f"libvirt-{target.xml.findtext('uuid')}"
+        profile = f"libvirt-{target.xml.uuid}"
         denied = f'apparmor="DENIED" operation="open" profile="{profile}" name="/dev/iommu" pid=7 comm="q"\n'
         target.pid = 7
         self.expect(self.found("apparmor", target, denied), "problem", "denied process 7 /dev/iommu")
         target.pid = 8  # not this one
         self.assertEqual(len(self.found("apparmor", target, denied)), 1)
+        with mock.patch.object(host, "run", return_value=(1, "")):
+            self.expect(self.found("apparmor", target), "skipped", "only root may read the kernel's log")
         self.write("proc/5/attr/current", "unconfined\n")
         self.assertEqual(self.found("apparmor", target, denied), [])
 
@@ -356,60 +558,165 @@ class DoctorTest(unittest.TestCase):
         self.expect(self.log(denied), "warning", "outcome=denied errno=EPERM helper=ENOENT", "web.log")
         self.expect(self.log(denied, pid=None), "ok", "outcome=denied errno=EPERM helper=ENOENT")
         self.assertEqual(self.log(denied + "starting up libvirt\n"), [])
-        self.expect(self.log("= -12 (Cannot allocate memory)\n"), "warning", "memory could be locked")
+        for call in ("vfio_container_dma_map(0x5, 0x6, 0x7, 0x8)", "iommufd_backend_map_dma(0x5)", "vfio_dma_map(0x5)"):
+            limit = f"qemu: {call} = -12 (Cannot allocate memory)\n"
+            self.expect(
+                self.log(limit), "warning", "-12 (Cannot allocate memory): the memory limit did", "process and limit"
+            )
+            self.assertEqual(len(self.log(limit)), 1)
+            region = f"qemu: {call} = -14 (Bad address)\n"
+            self.expect(self.log(region), "ok", "-14 (Bad address): QEMU could not map a region")
+            self.assertEqual(len(self.log(limit + region)), 2)
+        self.assertEqual(self.log("qemu: cannot set up guest memory: Cannot allocate memory\n"), [])
         ignored = "ERROR: ld.so: object 'libiommufd-rlimit.so' from LD_PRELOAD cannot be preloaded (x): ignored.\n"
         self.expect(self.log(ignored), "warning", "cannot be preloaded")
 
     def test_qemu_conf(self):
-        self.write(
-            "etc/libvirt/qemu.conf",
-            '#user = "root"\nuser = "+107"\n  cgroup_device_acl = [\n  "/dev/null", # null\n  #"/dev/no",\n'
-            '  "/dev/iommu"\n]\nclear_emulator_capabilities = 0\n',
-        )
-        conf = examined.read_qemu_conf()
-        self.assertEqual(
-            conf,
-            {
-                "user": "+107",
-                "cgroup_device_acl": ["/dev/null", "/dev/iommu"],
-                "clear_emulator_capabilities": "0",
-            },
-        )
+        lists = 'cgroup_device_acl = [\n  "/dev/null",\n  "/dev/iommu"\n]\n'
+        path = self.write("etc/libvirt/qemu.conf", f'#user = "root"\nuser = "+107"\nuser = "later"\n{lists}')
+        self.assertEqual(qemu_conf.read(), {"user": "+107", "cgroup_device_acl": ["/dev/null", "/dev/iommu"]})
+        os.unlink(path)
+        self.assertEqual(examined.read_conf(), ({}, ""))
+        self.write("etc/libvirt/qemu.conf", "\nuser = 'qemu'\n")
+        conf, unread = examined.read_conf()
+        self.assertEqual(conf, {})
+        self.assertIn("qemu.conf, line 2: Augeas cannot read it", unread)
 
-    # --- memory
+    # --- limit, room
 
-    def test_memory(self):
+    def test_room(self):
         self.process("self")
         self.process(7, vmpin=102400)  # on the user's account
         self.process(8, vmpin=204800, vmlck=204800)  # on its own
-        found = self.found("memory", self.domain())
+        found = self.found("room", self.domain())
         self.expect(found, "ok", "2 processes of user me pin 300 MiB, 100 MiB of it on the user's account")
         self.expect(found, "ok", "room for 1 more VMs of 256 MiB in mode user, 4 in mode process")
-        found = self.found("memory", self.target(pid=8))
+        found = self.found("room", self.target(pid=8))
         self.expect(found, "ok", "room for 1 more VMs of 200 MiB in mode user, 5 in mode process")
-        self.expect(self.found("memory", self.target()), "ok", "limit 400 MiB; 2 processes")
+        self.expect(self.found("room", self.target()), "ok", "2 processes of user me pin 300 MiB")
+        self.write("proc/meminfo")
+        self.expect(self.found("room", self.domain()), "skipped", "does not say")
 
-    def test_limit_too_low_for_one(self):
-        low = self.domain(DOMAIN.replace("409600", "204800"))
-        self.expect(self.found("memory", low), "problem", "of 256 MiB exceeds its limit of 200 MiB", "hard_limit")
+    def test_limit(self):
+        self.expect(
+            self.found("limit", self.domain()), "ok", "the limit of 400 MiB covers 256 MiB of memory, 0 MiB of dev"
+        )
+        low = self.domain(DOMAIN.replace("409600", "262144"))  # a page is missing
+        found = self.found("limit", low)
+        fix = "iommufd-rlimit-libvirt enable web --limit 1281M"
+        self.expect(found, "problem", "the limit of 256 MiB does not cover 256 MiB of memory", fix)
+        self.process(8, vmpin=409604)
+        self.expect(
+            self.found("limit", self.target(pid=8)), "problem", "does not cover 400 MiB that it pins", "ulimit -l"
+        )
+        self.assertEqual(self.found("limit", self.target()), [])
 
     # --- the command
 
     def run_script(self, *arguments):
-        environment = {**os.environ, "PATH": f"{HERE}:{os.environ['PATH']}", "STUB_DOMAINS": str(self.root)}
+        stubs = f"{HERE / 'stubs'}:{os.environ.get('PYTHONPATH', '')}"
+        environment = {**os.environ, "PYTHONPATH": stubs, "STUB_DOMAINS": str(self.root)}
         command = [sys.executable, SCRIPT, *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
 
+    def qemu(self):
+        return self.program("qemu", "echo QEMU emulator version 10.0")
+
     def test_text_and_json_agree(self):
-        text, as_json = self.run_script("--qemu", "/nonexistent"), self.run_script("--qemu", "/nonexistent", "--json")
+        text, as_json = self.run_script("--qemu", self.qemu()), self.run_script("--qemu", self.qemu(), "--json")
         self.assertEqual(text.stderr + as_json.stderr, "")
-        report = json.loads(as_json.stdout)
-        self.assertEqual(report["status"], {0: "ok", 1: "warning", 2: "problem"}[as_json.returncode])
+        found = json.loads(as_json.stdout)
+        self.assertEqual(found["status"], {0: "ok", 1: "warning", 2: "problem", 3: "skipped"}[as_json.returncode])
         self.assertEqual(text.returncode, as_json.returncode)
         lines = [line for line in text.stdout.splitlines() if "fix: " not in line]
-        self.assertEqual([line.split()[:2] for line in lines], [[f["level"], f["check"]] for f in report["findings"]])
-        for finding in report["findings"]:
-            self.assertEqual(finding["level"] == "ok", finding["fix"] == "", finding)
+        self.assertEqual([line.split()[:2] for line in lines], [[f["state"], f["code"]] for f in found["checks"]])
+        for finding in found["checks"]:
+            self.assertEqual(finding["state"] in ("ok", "skipped"), finding["fix"] == "", finding)
+
+    def test_json_is_as_its_schema_says(self):
+        try:
+            import jsonschema
+        except ImportError:
+            self.skipTest("no jsonschema")
+        validator = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text()))
+        for arguments in (["--qemu", self.qemu()], ["--pid", "0"], ["--domain", ""], ["--nonsense"], []):
+            found = json.loads(self.run_script(*arguments, "--json").stdout)
+            self.assertEqual([error.message for error in validator.iter_errors(found)], [], arguments)
+            self.assertEqual(found["version"], VERSION)
+        found["checks"] = [{**check, "state": "fine"} for check in found["checks"]]
+        self.assertFalse(validator.is_valid(found))
+
+    def test_what_could_not_be_looked_at_has_its_own_status(self):
+        findings = [{"state": state} for state in ("ok", "skipped")]
+        self.assertEqual(report.EXIT_STATUS[report.worst(findings)], 3)
+        self.assertEqual(report.EXIT_STATUS[report.worst([*findings, {"state": "warning"}])], 1)
+        self.assertEqual(report.EXIT_STATUS[report.worst([])], 0)
+        with mock.patch.dict(checks.CHECKS, {"kernel": mock.Mock(side_effect=OSError("broken"))}, clear=True):
+            (finding,) = checks.examine(self.target())
+        self.assertEqual((finding["state"], finding["message"], finding["fix"]), ("skipped", "broken", ""))
+
+    def test_prometheus(self):
+        """The rules of 'promtool check metrics', and that program itself where it is."""
+        rows = [{"name": 'a"b', "pid": 7, "mode": "process", "pinned": 1, "limit": limit} for limit in (2, None)]
+        findings = [{"subject": "host", "code": "kernel", "state": state} for state in ("ok", "problem")]
+        with mock.patch("sys.stdout", new_callable=io.StringIO) as output:
+            report.print_prometheus(findings, rows[:1])
+            report.print_prometheus([], rows[1:])
+        text = output.getvalue()
+        self.assertIn('iommufd_rlimit_pinned_bytes{domain="a\\"b",pid="7"} 1024\n', text)
+        self.assertIn('iommufd_rlimit_limit_bytes{domain="a\\"b",pid="7"} +Inf\n', text)
+        self.assertIn('iommufd_rlimit_check_state{subject="host",code="kernel",state="problem"} 1\n', text)
+        self.assertIn('iommufd_rlimit_check_state{subject="host",code="kernel",state="ok"} 0\n', text)
+        one = text[: text.index("# HELP iommufd_rlimit_pinned_bytes", 1)]
+        for line in one.splitlines():
+            self.assertRegex(
+                line, r'^(# HELP [a-z_]+ \S.*|# TYPE [a-z_]+ gauge|[a-z_]+\{([a-z]+="([^"\\]|\\.)*",?)+\} \S+)$'
+            )
+        names = {line.split()[2] for line in one.splitlines() if line.startswith("# HELP")}
+        self.assertEqual(names, {line.split("{")[0] for line in one.splitlines() if not line.startswith("#")})
+        self.assertFalse(
+            [name for name in names if name.endswith(("_total", "_count", "_sum", "_gauge", "_kilobytes"))]
+        )
+        if shutil.which("promtool"):
+            done = subprocess.run(
+                ["promtool", "check", "metrics"], input=one, capture_output=True, text=True, timeout=60
+            )
+            self.assertEqual((done.returncode, done.stdout + done.stderr), (0, ""))
+
+    def test_table(self):
+        self.process(7, vmpin=102400)
+        self.write("proc/7/comm", "qemu\n")
+        self.write("run/libvirt/qemu/web.pid", "7\n")
+        self.process(8, vmpin=2048)
+        self.write("proc/8/comm", "qemu\n")
+        with mock.patch.object(shim, "iommufd_modes", lambda pid: {9: "process" if pid == 7 else "user"}):
+            rows = report.running()
+        expected = {"name": "web", "pid": 7, "mode": "process", "pinned": 102400, "limit": 409600}
+        self.assertEqual(rows[0], expected)
+        self.assertEqual((rows[1]["name"], rows[1]["mode"]), ("qemu", "user"))
+        with mock.patch("sys.stdout", new_callable=io.StringIO) as output:
+            report.print_table([*rows, {**rows[0], "limit": None}])
+        lines = [line.split() for line in output.getvalue().splitlines()]
+        self.assertEqual(lines[0], ["DOMAIN", "PID", "MODE", "PINNED", "MiB", "LIMIT", "MiB", "HEADROOM", "MiB"])
+        self.assertEqual(lines[1], ["web", "7", "process", "100", "400", "300"])
+        self.assertEqual(lines[3], ["web", "7", "process", "100", "unlimited", "unlimited"])
+
+    def test_colour_is_for_terminals(self):
+        with mock.patch("sys.stdout") as output, mock.patch.dict(os.environ, {"NO_COLOR": ""}):
+            output.isatty.return_value = True
+            self.assertEqual(report.coloured("x", "ok"), "\033[32mx\033[0m")
+            with mock.patch.dict(os.environ, {"NO_COLOR": "1"}):
+                self.assertEqual(report.coloured("x", "ok"), "x")
+            output.isatty.return_value = False
+            self.assertEqual(report.coloured("x", "ok"), "x")
+
+    def test_watch(self):
+        with subprocess.Popen(
+            [sys.executable, SCRIPT, "--watch", "0.05"], stdout=subprocess.PIPE, text=True
+        ) as process:
+            for _ in range(2):
+                self.assertTrue(process.stdout.readline().startswith("DOMAIN"))
+            process.terminate()
 
     def test_process(self):
         qemu = shutil.copy(shutil.which("sleep"), self.root / "qemu-system-test")
@@ -420,40 +727,58 @@ class DoctorTest(unittest.TestCase):
         self.assertIn(f"process {process.pid} has no iommufd open", done.stdout)
         self.assertEqual(done.returncode, 2)
 
-    def test_process_of_another_program(self):
-        done = self.run_script("--pid", str(os.getpid()))
-        self.assertEqual((done.returncode, done.stdout), (2, ""))
-        self.assertIn("not QEMU; 'pgrep -a qemu'", done.stderr)
+    def test_bad_input(self):
+        """One clear line, status 2, and with --json still one object."""
+        (self.root / "down").touch()
+        for arguments, said in (
+            (["--pid", "0"], "--pid 0: a process id is 1 or more; 'pgrep -a qemu'"),
+            (["--pid", "999999999"], "there is no process 999999999; 'pgrep -a qemu'"),
+            (["--pid", str(os.getpid())], "not QEMU; 'pgrep -a qemu'"),
+            (["--pid", "x"], "argument --pid: invalid int value: 'x'; see --help"),
+            (["--qemu", "/bin/true"], "--qemu /bin/true: that is not QEMU: --version says"),
+            (["--qemu", "/nonexistent"], "--qemu /nonexistent: there is no such program"),
+            (["--qemu", ""], "--qemu '': there is no such program"),
+            (["--domain", "nope"], "libvirt cannot be reached: Failed to connect socket"),
+            (["--watch", "0"], "argument --watch: '0' is no number of seconds above 0; see --help"),
+            (["--domain", "a", "--all"], "not allowed with argument --domain; see --help"),
+        ):
+            done = self.run_script(*arguments)
+            self.assertEqual((done.returncode, done.stdout), (2, ""), arguments)
+            self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+            self.assertIn(said, done.stderr)
+            found = json.loads(self.run_script(*arguments, "--json").stdout)
+            self.assertEqual((found["status"], found["checks"]), ("problem", []))
+            self.assertIn(said, found["error"])
+        os.unlink(self.root / "down")
+        for name in ("nope", ""):
+            done = self.run_script("--domain", name)
+            self.assertEqual((done.returncode, done.stdout), (2, ""))
+            self.assertIn(f"libvirt at qemu:///system has no domain '{name}'; 'virsh list --all'", done.stderr)
 
-    def test_no_such_process(self):
-        done = self.run_script("--pid", "999999999")
-        self.assertEqual((done.returncode, done.stdout), (2, ""))
-        self.assertIn("no process 999999999; 'pgrep -a qemu'", done.stderr)
+    def test_version(self):
+        self.assertEqual(self.run_script("--version").stdout, f"iommufd-rlimit-doctor {VERSION}\n")
 
-    def test_no_such_domain(self):
-        done = self.run_script("--domain", "nope")
-        self.assertEqual((done.returncode, done.stdout), (2, ""))
-        self.assertIn("failed to get domain 'nope'", done.stderr)
+    def examined(self):
+        with mock.patch.dict(os.environ, {"STUB_DOMAINS": str(self.root)}):
+            connection = Connection()
+            return examined.target_domain(connection, connection.domain("web"))
 
     def test_running_domain_takes_root(self):
         self.write("web.xml", DOMAIN)
         self.write("web.live.xml", DOMAIN)
-        with mock.patch.dict(os.environ, {"PATH": f"{HERE}:{os.environ['PATH']}", "STUB_DOMAINS": str(self.root)}):
-            self.assertRaisesRegex(host.Failure, "run this as root", examined.target_domain, "web")
+        self.assertRaisesRegex(host.Failure, "run this as root", self.examined)
 
     def test_domain_gets_what_the_daemon_hands_on(self):
         self.write("web.xml", DOMAIN.replace("LD_PRELOAD", "UNRELATED"))
         self.write("proc/5/comm", "virtqemud\n")
         self.write("proc/5/environ", "LD_PRELOAD=libiommufd-rlimit-process.so\0IOMMUFD_RLIMIT_LOG=syslog\0")
         self.write("etc/libvirt/qemu.conf", 'user = "nobody"\n')
-        environment = {"PATH": f"{HERE}:{os.environ['PATH']}", "STUB_DOMAINS": str(self.root)}
-        with mock.patch.dict(os.environ, environment):
-            target = examined.target_domain("web")
+        target = self.examined()
         self.assertEqual(
             target.environment,
             {"LD_PRELOAD": "libiommufd-rlimit-process.so", "IOMMUFD_RLIMIT_MODE": "process"},
         )
-        self.assertEqual((target.user.name, target.qemu), ("nobody", "/usr/bin/qemu"))
+        self.assertEqual((target.user.name, target.qemu, target.subject()), ("nobody", "/usr/bin/qemu", "domain web"))
 
 
 if __name__ == "__main__":

@@ -1,221 +1,466 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
-"""iommufd-rlimit-libvirt against a stub of virsh."""
+"""iommufd-rlimit-libvirt: its plans, what it does and takes back. A stub takes libvirt's part, a directory the host's."""
 
+import contextlib
+import io
+import json
 import os
-import re
-import subprocess
+import signal
 import sys
 import tempfile
 import unittest
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from unittest import mock
-from xml.etree import ElementTree
 
 sys.dont_write_bytecode = True
 
+try:
+    import augeas  # noqa: F401
+    import lxml  # noqa: F401
+except ImportError as missing:
+    print(missing)
+    sys.exit(77)
+
 HERE = Path(__file__).resolve().parent
 SCRIPT = HERE.parent.parent / "scripts/iommufd-rlimit-libvirt"
-sys.path.insert(0, str(SCRIPT.parent))
+sys.path[:0] = [str(HERE / "stubs"), str(SCRIPT.parent)]
 
-from iommufd_rlimit import domain  # noqa: E402
+from iommufd_rlimit import host, manifest, obstacles, qemu_conf, setup  # noqa: E402
+from iommufd_rlimit.domain_xml import DomainXml, properties  # noqa: E402
 
-QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
+loader = SourceFileLoader("script", str(SCRIPT))
+script = module_from_spec(spec_from_loader("script", loader))
+loader.exec_module(script)
 
-PLAIN = """<domain type='kvm'>
-  <name>web</name>
-  <description>caf\u00e9 &lt;b&gt; &amp; "q" </description>
+DOMAIN = """<domain type='kvm'>
+  <name>NAME</name>
+  <uuid>11111111-2222-3333-4444-0000000000NN</uuid>
+  <memory unit='KiB'>1048576</memory>
   <devices>
+    <emulator>/usr/bin/qemu</emulator>
     <graphics type='vnc' passwd='geheim'/>
   </devices>
-</domain>
-
-"""
-
-WITH_COMMANDLINE = f"""<domain type='qemu' xmlns:qemu='{QEMU}'>
-  <name>web</name>
-  <devices/>
-  <qemu:commandline>
+  <qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
     <qemu:arg value='-object'/>
     <qemu:arg value='iommufd,id=iommufd0'/>
-    <qemu:env name='LD_PRELOAD' value='/opt/it&apos;s.so'/>
-    <qemu:env name='OTHER' value='1'/>
+    <qemu:arg value='-device'/>
+    <qemu:arg value='vfio-pci,host=0000:0N:00.0,iommufd=iommufd0'/>
   </qemu:commandline>
-  <seclabel type='none'/>
 </domain>
 """
+CONF = '# libvirt\n#cgroup_device_acl = [\n#    "/dev/null", "/dev/kvm"\n#]\nuser = "qemu"\n'
+SOCKET = setup.SOCKET
 
 
 class LibvirtTest(unittest.TestCase):
     def setUp(self):
         scratch = tempfile.TemporaryDirectory()
         self.addCleanup(scratch.cleanup)
-        self.domains = Path(scratch.name)
-        self.environment = {
-            **os.environ,
-            "PATH": f"{HERE}:{os.environ['PATH']}",
-            "STUB_DOMAINS": scratch.name,
-            "XDG_STATE_HOME": f"{scratch.name}/state",
-        }
+        self.root = Path(scratch.name)
+        (self.root / "domains").mkdir()
+        for name in ("PROC", "SYS", "ETC", "RUN"):
+            self.patch(host, name, str(self.root / name.lower()))
+            (self.root / name.lower()).mkdir()
+        self.patch(host, "DEVICE", self.write("dev/iommu"))
+        self.patch(host, "run", self.run_command)
+        self.patch(host, "find_user", lambda name: host.User(name, 64055, 64055, [64055, 36]))
+        self.patch(host, "group_name", lambda gid: {36: "kvm"}.get(gid, str(gid)))
+        self.patch(manifest, "DIRECTORY", str(self.root / "var/lib/shim"))
+        self.patch(qemu_conf, "LENSES", str(HERE / "stubs"))
+        self.patch(os, "geteuid", lambda: 0)
+        self.patch(os, "environ", {**os.environ, "STUB_DOMAINS": str(self.root / "domains")})
+        self.patch(obstacles, "obstacle", lambda *_: self.obstacle)
+        self.obstacle = ""
+        self.commands, self.units, self.failing = [], set(), None
+        self.write("proc/meminfo", "MemTotal: 4194304 kB\n")
+        self.write("proc/5/comm", "virtqemud\n")
+        self.write("etc/libvirt/qemu.conf", CONF)
+        self.write("etc/udev/rules.d/other.rules")
+        self.write("var/lib/other")
+        self.write("etc/apparmor.d/abstractions/libvirt-qemu")
+        os.chmod(self.root / "etc/libvirt/qemu.conf", 0o600)
+        for number in (1, 2):
+            self.device(number)
+            self.define(number)
 
-    def define(self, xml, name="web"):
-        (self.domains / f"{name}.xml").write_text(xml)
+    def patch(self, where, name, value):
+        patcher = mock.patch.object(where, name, value)
+        patcher.start()
+        self.addCleanup(patcher.stop)
 
-    def xml(self, name="web"):
-        return (self.domains / f"{name}.xml").read_text()
+    def write(self, path, text=""):
+        path = self.root / path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return str(path)
 
-    def touch(self, name):
-        (self.domains / name).touch()
+    def device(self, number):
+        """With a memory region of 16 MiB, and one of ports, which does not count."""
+        path = f"sys/bus/pci/devices/0000:0{number}:00.0"
+        self.write(f"{path}/resource", "0x1000000 0x1ffffff 0x40200\n0x1000 0x10ff 0x40101\n")
+        (self.root / path / f"vfio-dev/vfio{number}").mkdir(parents=True)
 
-    def run_script(self, *arguments, status=0):
-        done = subprocess.run(
-            [sys.executable, SCRIPT, *arguments], env=self.environment, capture_output=True, text=True, timeout=60
+    def define(self, number, xml=DOMAIN):
+        xml = xml.replace("NAME", f"web{number}").replace("NN", f"0{number}").replace("0N:", f"0{number}:")
+        import libvirt
+
+        self.write(f"domains/web{number}.xml", libvirt.normal(xml))
+
+    def xml(self, number=1):
+        return (self.root / f"domains/web{number}.xml").read_text()
+
+    def domain(self, number=1):
+        return DomainXml(self.xml(number))
+
+    def run_command(self, command, *_):
+        self.commands.append(command)
+        if command == self.failing:
+            self.failing = None
+            return 1, "it is broken"
+        if command[:2] == ["udevadm", "trigger"] and (self.root / "etc/udev/rules.d/72-iommufd-rlimit.rules").exists():
+            os.chmod(host.DEVICE, 0o666)
+        if command[:2] == ["systemctl", "enable"]:
+            self.units.update(("enabled", "active"))
+        if command[:2] == ["systemctl", "disable"]:
+            self.units.discard("enabled")
+        if command[:2] == ["systemctl", "stop"]:
+            self.units.discard("active")
+        if command[:1] == ["systemctl"] and command[1].startswith("is-"):
+            return (0 if command[1][3:] in self.units else 3), ""
+        return 0, ""
+
+    def run_script(self, *arguments, status=0, answer=None):
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output), contextlib.ExitStack() as stack:
+            stack.enter_context(mock.patch.object(sys, "argv", ["iommufd-rlimit-libvirt", *arguments]))
+            stack.enter_context(mock.patch.object(sys.stdin, "isatty", lambda: answer is not None, create=True))
+            stack.enter_context(mock.patch("builtins.input", lambda prompt: print(prompt) or answer))
+            ended = script.main()
+        self.assertEqual(ended, status, output.getvalue())
+        return output.getvalue()
+
+    def snapshot(self):
+        """All files, but those of the lock."""
+        paths = [path for path in self.root.rglob("*") if "run" not in path.parts]
+        files = {str(path): path.read_bytes() if path.is_file() else None for path in paths}
+        return files, {str(path): path.stat().st_mode for path in paths}, set(self.units)
+
+    def ran(self, *words):
+        return list(words) in self.commands
+
+    # --- what is planned
+
+    def test_plan_without_a_terminal(self):
+        before = self.snapshot()
+        said = self.run_script("enable", "web1", "web2", status=1)
+        self.assertEqual(self.snapshot(), before)
+        for text in (
+            "domain web1: its limit becomes 2.02 GiB, for 1 GiB of memory, 16 MiB of its devices, and what QEMU itself takes",
+            "together: 2 domains may pin 2 x 2.02 GiB = 4.039 GiB, each by its own limit; this host has 4 GiB, which is less",
+            'KERNEL=="iommu", GROUP="kvm", MODE="0660"',
+            'DEVPATH=="*/0000:01:00.0/vfio-dev/*", GROUP="kvm", MODE="0660", SYMLINK+="vfio/by-path/0000:01:00.0"',
+            '+cgroup_device_acl = [ "/dev/null", "/dev/kvm", "' + host.DEVICE + '", "/dev/vfio/by-path/0000:01:00.0", ',
+            f"* run systemctl enable --now {SOCKET}:",
+            "* run systemctl restart virtqemud.service:",
+            '+    <qemu:env name="IOMMUFD_RLIMIT_MODE" value="process"/>',
+            '+    <hard_limit unit="KiB">2117632</hard_limit>',
+            "there is no terminal to ask on",
+        ):
+            self.assertIn(text, said)
+        self.assertNotIn("geheim", said)
+
+    def test_answer(self):
+        before = self.snapshot()
+        self.assertIn("Do this? [y/N]", self.run_script("enable", "web1", status=1, answer=""))
+        self.assertEqual(self.snapshot(), before)
+        self.assertIn("Done.", self.run_script("enable", "web1", answer="y"))
+        self.assertTrue(self.domain().is_enabled())
+
+    def test_dry_run(self):
+        before = self.snapshot()
+        self.assertIn("+++ domain web1", self.run_script("enable", "web1", "--dry-run"))
+        self.assertEqual(self.snapshot(), before)
+
+    def test_limit(self):
+        said = self.run_script("enable", "web1", "--limit", "2G", "--yes")
+        self.assertIn("its limit becomes 2 GiB, as --limit says", said)
+        self.assertEqual(self.domain().limit_kb(), 2 << 20)
+        said = self.run_script("enable", "web1", "--limit", "512M", "--yes", status=1)
+        self.assertIn(
+            "limit of 512 MiB does not cover 1 GiB of memory and 16 MiB of its devices: add --limit 2068M", said
         )
-        self.assertEqual(done.returncode, status, done.stdout + done.stderr)
-        self.assertNotIn("Traceback", done.stderr)
-        return done.stdout if status < 2 else done.stderr
+        with self.assertRaises(SystemExit):
+            self.run_script("enable", "web1", "--limit", "2")
 
-    def variables(self):
-        tree = ElementTree.fromstring(self.xml())
-        return [(e.get("name"), e.get("value")) for e in tree.iter(f"{{{QEMU}}}env")]
-
-    def backups(self):
-        return list(self.domains.glob("state/iommufd-rlimit/*"))
-
-    def test_enable_adds_the_two_variables_and_changes_nothing_else(self):
-        self.define(PLAIN)
-        said = self.run_script("enable", "web")
-        self.assertIn("web: enabled from its next start on", said)
-        self.assertEqual(
-            self.variables(),
-            [("LD_PRELOAD", "libiommufd-rlimit.so"), ("IOMMUFD_RLIMIT_MODE", "process")],
-        )
-        added = re.sub(r"  <qemu:commandline.*</qemu:commandline>\n", "", self.xml(), flags=re.S)
-        self.assertEqual(added, PLAIN)
-
-    def test_disable_restores_every_byte(self):
-        for xml in (PLAIN, WITH_COMMANDLINE):
-            self.define(xml)
-            self.run_script("enable", "web")
-            self.assertNotEqual(self.xml(), xml)
-            self.run_script("disable", "web")
-            self.assertEqual(self.xml().replace("&apos;", "'"), xml.replace("&apos;", "'"))
-
-    def test_enable_keeps_another_preload(self):
-        self.define(WITH_COMMANDLINE)
-        self.run_script("enable", "web")
-        self.assertEqual(
-            self.variables(),
-            [
-                ("LD_PRELOAD", "libiommufd-rlimit.so:/opt/it's.so"),
-                ("OTHER", "1"),
-                ("IOMMUFD_RLIMIT_MODE", "process"),
-            ],
-        )
-
-    def test_enable_keeps_a_path_to_the_library_and_corrects_the_mode(self):
+    def test_limit_that_is_there_is_kept(self):
         self.define(
-            WITH_COMMANDLINE.replace("/opt/it&apos;s.so", "/opt/x.so:/opt/libiommufd-rlimit.so").replace(
-                "name='OTHER' value='1'", "name='IOMMUFD_RLIMIT_MODE' value='proces'"
+            1, DOMAIN.replace("<devices>", "<memtune><hard_limit unit='KiB'>3145728</hard_limit></memtune><devices>")
+        )
+        self.run_script("enable", "web1", "--yes")
+        self.assertEqual(self.domain().limit_kb(), 3145728)
+
+    def test_not_needed(self):
+        plain = DOMAIN.replace("iommufd,id", "rng-random,id").replace(",iommufd=", ",id=")
+        hostdev = "<hostdev mode='subsystem' type='pci'><source><address bus='0x01'/></source>{}</hostdev></devices>"
+        for xml, reason in (
+            (plain, "it has no device on iommufd"),
+            (plain.replace("</devices>", hostdev.format("")), "its <hostdev> is attached by the legacy VFIO container"),
+            (plain.replace("</devices>", hostdev.format("<driver iommufd='yes'/>")), "libvirt opens iommufd and sets"),
+            (plain.replace("<devices>", "<iommufd enabled='yes'/><devices>"), "libvirt opens iommufd and sets"),
+            (DOMAIN.replace("iommufd,id", "iommufd,fd=3,id"), "it has no device on iommufd"),
+            (DOMAIN.replace("'kvm'", "'lxc'"), "it is not run by QEMU but is of type lxc"),
+        ):
+            self.define(1, xml)
+            before = self.snapshot()
+            self.assertIn(f"domain web1: not needed: {reason}", self.run_script("enable", "web1", "--yes"))
+            self.assertEqual(self.snapshot(), before)
+
+    def test_obstacle(self):
+        self.obstacle = "no emulator: install one"
+        before = self.snapshot()
+        said = self.run_script("enable", "--all", "--yes", status=1)
+        self.assertIn("domain web1: no emulator: install one.\n", said)
+        self.assertEqual(self.snapshot(), before)
+
+    def test_transient_domain(self):
+        self.write("domains/web1.transient")
+        said = self.run_script("enable", "--all", "--yes", status=1)
+        self.assertIn("domain web1 is transient: it has no configuration to change", said)
+        self.assertEqual([self.domain(number).is_enabled() for number in (1, 2)], [False, True])
+
+    def test_domain_that_runs_or_is_saved(self):
+        self.write("domains/web1.live.xml", self.xml())
+        self.write("domains/web2.saved")
+        said = self.run_script("enable", "--all", "--yes")
+        self.assertIn("domain web1: runs as before until it is shut down and started", said)
+        self.assertIn("domain web2: its saved state has the old settings", said)
+
+    def test_device_that_is_not_bound(self):
+        os.rmdir(self.root / "sys/bus/pci/devices/0000:01:00.0/vfio-dev/vfio1")
+        said = self.run_script("enable", "web1", "--dry-run")
+        self.assertIn("device 0000:01:00.0 is bound to no driver: before the domain starts, run: driverctl", said)
+
+    def test_what_others_care_for_is_left_to_them(self):
+        self.patch(setup.pci, "node", lambda name: self.write(f"dev/vfio/{name}"))
+        acl = f'cgroup_device_acl = [ "{host.DEVICE}", "{self.root}/dev/vfio/0000:01:00.0" ]\n'
+        self.write("etc/libvirt/qemu.conf", acl)
+        self.patch(setup.Setup, "is_usable", lambda *_: True)
+        said = self.run_script("enable", "web1", "--yes")
+        self.assertNotIn("udev", said)
+        self.assertNotIn("qemu.conf", said)
+        self.assertIn("domain web1", said)
+
+    def test_files_of_devices_that_lost_what_the_rule_gave(self):
+        self.run_script("enable", "web1", "--yes")
+        os.chmod(host.DEVICE, 0o600)
+        self.commands.clear()
+        self.run_script("enable", "web1", "--yes")
+        self.assertTrue(self.ran("udevadm", "control", "--reload"))
+        self.assertIn("Nothing to enable", self.run_script("enable", "web1", "--yes"))
+
+    def test_apparmor_and_selinux(self):
+        self.write("sys/module/apparmor/parameters/enabled", "Y\n")
+        self.write("proc/5/attr/current", "virtqemud (enforce)\n")
+        self.write("sys/fs/selinux/enforce", "1")
+        before = self.snapshot()
+        self.run_script("enable", "web1", "--yes")
+        path = self.root / "etc/apparmor.d/abstractions/libvirt-qemu.d/iommufd-rlimit"
+        self.assertEqual(path.read_bytes(), host.sample("apparmor").read_bytes())
+        self.assertTrue(self.ran("semodule", "-i", str(host.sample("iommufd-rlimit.cil"))))
+        self.run_script("disable", "--all", "--yes")
+        self.assertTrue(self.ran("semodule", "-r", "iommufd-rlimit"))
+        self.assertEqual(self.snapshot(), before)
+
+    # --- what is done, and taken back
+
+    def test_enable_and_disable(self):
+        before = self.snapshot()
+        self.run_script("enable", "--all", "--yes")
+        for number in (1, 2):
+            self.assertEqual(
+                self.domain(number).environment(),
+                {"LD_PRELOAD": "libiommufd-rlimit.so", "IOMMUFD_RLIMIT_MODE": "process"},
             )
-        )
-        self.run_script("enable", "web")
-        self.assertEqual(
-            self.variables(),
-            [
-                ("LD_PRELOAD", "/opt/x.so:/opt/libiommufd-rlimit.so"),
-                ("IOMMUFD_RLIMIT_MODE", "process"),
-            ],
-        )
-
-    def test_both_are_idempotent(self):
-        self.define(PLAIN)
-        self.assertIn("disabled already", self.run_script("disable", "web"))
-        self.run_script("enable", "web")
-        before = self.xml()
-        self.assertIn("enabled already", self.run_script("enable", "web"))
-        self.assertEqual(self.xml(), before)
-        self.assertEqual(len(self.backups()), 1)
-
-    def test_disable_leaves_a_preload_that_is_not_ours(self):
-        self.define(WITH_COMMANDLINE)
-        self.run_script("disable", "web")
-        self.assertEqual(self.xml(), WITH_COMMANDLINE)
-
-    def test_backup_has_the_xml_as_it_was_for_the_owner_alone(self):
-        self.define(PLAIN)
-        said = self.run_script("enable", "web")
-        (backup,) = self.backups()
-        self.assertIn(f"virsh define {backup}", said)
-        self.assertEqual(backup.read_text(), PLAIN)
-        self.assertEqual(backup.stat().st_mode & 0o777, 0o600)
-
-    def test_passwords_survive(self):
-        self.define(PLAIN)
-        self.run_script("enable", "web")
         self.assertIn("geheim", self.xml())
+        self.assertEqual((self.root / "var/lib/shim/manifest.json").stat().st_mode & 0o777, 0o600)
+        enabled = self.snapshot()
+        self.assertIn("Nothing to enable", self.run_script("enable", "--all", "--yes"))
+        self.assertEqual(self.snapshot()[0], enabled[0])
 
-    def test_dry_run_shows_the_difference_and_changes_nothing(self):
-        self.define(PLAIN)
-        said = self.run_script("--dry-run", "enable", "web")
-        self.assertIn("+    <qemu:env name='IOMMUFD_RLIMIT_MODE' value='process'/>", said)
-        self.assertEqual([], [line for line in said.splitlines()[2:] if line.startswith("-")])
-        self.assertEqual(self.xml(), PLAIN)
-        self.assertEqual(self.backups(), [])
+        self.assertIn("still enabled: web2", self.run_script("disable", "web1", "--yes"))
+        rules = (self.root / "etc/udev/rules.d/72-iommufd-rlimit.rules").read_text()
+        self.assertNotIn("0000:01:00.0", rules)
+        self.assertIn("0000:02:00.0", rules)
+        self.run_script("disable", "--all", "--yes")
+        self.assertEqual(self.snapshot(), before)
+        self.assertIn("Nothing to disable", self.run_script("disable", "--all", "--yes"))
 
-    def test_status(self):
-        self.define(PLAIN)
-        self.assertEqual(self.run_script("status", "web", status=1), "web: disabled\n")
-        self.run_script("enable", "web")
-        self.assertEqual(self.run_script("status", "web"), "web: enabled\n")
-        self.define(PLAIN, "web.live")
-        self.assertIn("runs without it", self.run_script("status", "web"))
+    def test_other_preloads_are_kept(self):
+        environment = "<qemu:env name='LD_PRELOAD' value='/opt/x.so'/><qemu:env name='A' value='1'/></qemu:commandline>"
+        self.define(1, DOMAIN.replace("</qemu:commandline>", environment))
+        self.run_script("enable", "web1", "--yes")
+        self.assertEqual(self.domain().environment()["LD_PRELOAD"], "libiommufd-rlimit.so:/opt/x.so")
+        self.run_script("enable", "web1", "--limit", "3G", "--yes")
+        self.define(1, self.xml().replace('name="A"', 'name="B"'))  # so it is not as it was left
+        self.run_script("disable", "web1", "--yes")
+        self.assertEqual(self.domain().environment(), {"LD_PRELOAD": "/opt/x.so", "B": "1"})
+        self.assertIsNone(self.domain().limit_kb())
 
-    def test_running_domain_is_told_to_restart(self):
-        self.define(PLAIN)
-        self.define(PLAIN, "web.live")
-        self.assertIn("a reboot is not enough", self.run_script("enable", "web"))
+    def test_domain_that_was_enabled_by_hand_stays_so(self):
+        xml = self.domain()
+        xml.enable(2 << 20)
+        self.define(1, xml.text())
+        before = self.xml()
+        self.run_script("enable", "--all", "--yes")
+        self.run_script("disable", "web2", "--yes")
+        self.assertIn("0000:01:00.0", (self.root / "etc/udev/rules.d/72-iommufd-rlimit.rules").read_text())
+        self.run_script("disable", "--all", "--yes")
+        self.assertEqual(self.xml(), before)
+        self.run_script("disable", "web1", "--yes")
+        self.assertFalse(self.domain().has_library())
 
-    def test_saved_state_is_pointed_out(self):
-        self.define(PLAIN)
-        self.touch("web.saved")
-        self.assertIn("saved state", self.run_script("enable", "web"))
+    def test_domain_that_is_gone(self):
+        before = self.snapshot()
+        self.run_script("enable", "web1", "web2", "--yes")
+        os.unlink(self.root / "domains/web1.xml")
+        self.assertIn("domain web1 is not there any more", self.run_script("disable", "--all", "--yes"))
+        self.assertEqual(set(before[0]) ^ set(self.snapshot()[0]), {str(self.root / "domains/web1.xml")})
 
-    def test_transient_domain_is_refused(self):
-        self.define(PLAIN)
-        self.define(PLAIN, "web.live")
-        self.touch("web.transient")
-        self.assertIn("'web' is transient", self.run_script("enable", "web", status=2))
-        self.assertEqual(self.xml(), PLAIN)
+    def test_file_that_somebody_else_changed(self):
+        self.run_script("enable", "web1", "--yes")
+        conf = self.root / "etc/libvirt/qemu.conf"
+        changed = conf.read_text() + 'group = "kvm"\n'
+        conf.write_text(changed)
+        said = self.run_script("disable", "--all", "--yes", status=1)
+        self.assertIn("qemu.conf was changed by somebody else since it was written, and is left as it is", said)
+        self.assertEqual(conf.read_text(), changed)
+        self.assertFalse((self.root / "etc/udev/rules.d/72-iommufd-rlimit.rules").exists())
+        self.assertFalse(self.domain().has_library())
+        # Also after another enable, which does not lose that change.
+        self.run_script("enable", "--all", "--yes")
+        self.assertIn('group = "kvm"', conf.read_text())
+        self.assertIn("/dev/vfio/by-path/0000:02:00.0", conf.read_text())
+        self.run_script("disable", "--all", "--yes", status=1)
+        self.assertIn('group = "kvm"', conf.read_text())
+        conf.write_text(CONF)
+        self.run_script("disable", "--all", "--yes")
+        self.assertFalse((self.root / "var/lib/shim").exists())
 
-    def test_unknown_domain_is_refused(self):
-        self.assertIn("no domain 'nope'; 'virsh list --all'", self.run_script("enable", "nope", status=2))
+    def test_failure_half_way_is_undone(self):
+        before = self.snapshot()
+        for failing in (
+            ["systemctl", "enable", "--now", SOCKET],
+            ["systemctl", "restart", "virtqemud.service"],
+            ["udevadm", "control", "--reload"],
+        ):
+            self.failing = failing
+            said = self.run_script("enable", "--all", "--yes", status=2)
+            self.assertIn(f"'{' '.join(failing)}' fails with status 1: it is broken", said)
+            self.assertIn("undone, this host is as it was", said)
+        self.write("domains/refuse")
+        said = self.run_script("enable", "--all", "--yes", status=2)
+        self.assertIn("libvirt refuses the XML: XML error: refused", said)
+        os.unlink(self.root / "domains/refuse")
+        self.write("domains/ignore")
+        self.assertIn("libvirt did not take the change", self.run_script("enable", "--all", "--yes", status=2))
+        os.unlink(self.root / "domains/ignore")
+        self.assertEqual(self.snapshot(), before)
 
-    def test_domain_of_another_hypervisor_is_refused(self):
-        self.define(PLAIN.replace("'kvm'", "'lxc'"))
-        self.assertIn("is not run by QEMU", self.run_script("enable", "web", status=2))
+    def test_every_moment_of_a_kill(self):
+        """Killed before each change of a file, each command and each define; then run again, and taken back."""
+        os.unlink(self.root / "domains/web2.xml")
+        before = self.snapshot()
+        self.run_script("enable", "web1", "--yes")
+        enabled = {path: text for path, text in self.snapshot()[0].items() if "manifest" not in path}
+        self.run_script("disable", "--all", "--yes")
+        for arguments in (["enable", "web1", "--yes"], ["disable", "--all", "--yes"]):
+            moment, ended = 0, False
+            while not ended:
+                if arguments[0] == "disable":
+                    self.run_script("enable", "web1", "--yes")
+                ended = self.killed_at(moment, arguments)
+                moment += 1
+                self.run_script(*arguments)
+                if arguments[0] == "enable":
+                    found = {path: text for path, text in self.snapshot()[0].items() if "manifest" not in path}
+                    self.assertEqual(found, enabled, f"killed at {moment}")
+                    self.run_script("disable", "--all", "--yes")
+                self.assertEqual(self.snapshot(), before, f"{arguments[0]} killed at {moment}")
+            self.assertGreater(moment, 15)
 
-    def test_refusal_of_libvirt_is_passed_on(self):
-        self.define(PLAIN)
-        self.touch("refuse")
-        self.assertIn("virsh define: XML error: refused", self.run_script("enable", "web", status=2))
+    def killed_at(self, moment, arguments):
+        """Runs it in a child that kills itself before the change of this number; whether it ended before that."""
+        child = os.fork()
+        if child == 0:
+            count = 0
 
-    def test_change_that_libvirt_does_not_take_is_an_error(self):
-        self.define(PLAIN)
-        self.touch("ignore")
-        said = self.run_script("enable", "web", status=2)
-        self.assertIn(f"did not take the change; the XML as it was: {self.backups()[0]}", said)
+            def counted(function):
+                def call(*arguments, **keywords):
+                    nonlocal count
+                    if count == moment:
+                        os.kill(os.getpid(), signal.SIGKILL)
+                    count += 1
+                    return function(*arguments, **keywords)
 
-    def test_no_virsh(self):
-        self.environment["PATH"] = "/nonexistent"
-        self.assertIn("no virsh; install libvirt-clients", self.run_script("status", "web", status=2))
+                return call
 
-    def test_hanging_virsh(self):
-        self.touch("hang")
-        with mock.patch.dict(os.environ, self.environment), mock.patch.object(domain, "VIRSH_TIMEOUT", 0.2):
-            with self.assertRaisesRegex(domain.Failure, "no answer to 'virsh dominfo' in 0.2 s"):
-                domain.persistent_domain("web")
+            changes = [(os, "rename"), (os, "unlink"), (host, "run"), (script.Connection, "define")]
+            for where, name in changes:
+                setattr(where, name, counted(getattr(where, name)))
+            try:
+                self.run_script(*arguments)
+            finally:
+                os._exit(0)
+        _, status = os.waitpid(child, 0)
+        # What its commands did is not known here.
+        entry = json.loads((self.root / "var/lib/shim/manifest.json").read_text()) if self.manifest_exists() else {}
+        if os.WIFSIGNALED(status) and arguments[0] == "enable" and SOCKET in entry.get("units", {}):
+            self.units.update(("enabled", "active"))
+        if arguments[0] == "disable" and SOCKET not in entry.get("units", {}):
+            self.units.clear()
+        if not os.WIFSIGNALED(status) and arguments[0] == "enable":
+            self.units.update(("enabled", "active"))
+        return not os.WIFSIGNALED(status)
+
+    def manifest_exists(self):
+        return (self.root / "var/lib/shim/manifest.json").exists()
+
+    # --- bad input
+
+    def test_bad_input(self):
+        self.assertIn("has no domain 'nope'; 'virsh list --all' shows", self.run_script("enable", "nope", status=2))
+        self.assertIn("has no domain ''", self.run_script("enable", "", status=2))
+        with self.assertRaises(SystemExit) as ended:
+            self.run_script("enable")
+        self.assertEqual(ended.exception.code, 2)
+        self.write("etc/libvirt/qemu.conf", "user = 'x'\n")
+        self.assertIn("qemu.conf, line 1: Augeas cannot read it", self.run_script("enable", "web1", status=2))
+        self.write("domains/down")
+        self.assertIn("libvirt cannot be reached: Failed to connect", self.run_script("enable", "web1", status=2))
+        with mock.patch.dict(os.environ, {"LIBVIRT_DEFAULT_URI": "qemu:///session"}):
+            os.unlink(self.root / "domains/down")
+            self.assertIn("not the system libvirt", self.run_script("enable", "web1", status=2))
+        self.patch(os, "geteuid", lambda: 1000)
+        self.assertIn("only root can change", self.run_script("enable", "web1", status=2))
+
+    def test_properties(self):
+        self.assertEqual(properties("vfio-pci,id=a,,b,x"), {"type": "vfio-pci", "id": "a,b", "x": ""})
+        self.assertEqual(properties('{"qom-type": "iommufd", "id": "i"}')["type"], "iommufd")
+        self.assertEqual(properties('{"driver": "vfio-pci", "host": "0000:01:00.0"}')["type"], "vfio-pci")
+
+    def test_devices(self):
+        xml = DOMAIN.replace("host=0000:0N:00.0", "sysfsdev=/sys/bus/pci/devices/0000:07:00.0")
+        self.assertEqual(DomainXml(xml).devices(), ["0000:07:00.0"])
+        self.assertEqual(DomainXml(DOMAIN.replace("0000:0N:00.0", "07:00.0")).devices(), ["0000:07:00.0"])
+        self.assertEqual(DomainXml(DOMAIN.replace(",iommufd=", ",id=")).devices(), [])
+
+    def test_two_at_a_time(self):
+        with manifest.lock():
+            self.assertIn("another iommufd-rlimit-libvirt is at work", self.run_script("enable", "web1", status=2))
 
 
 if __name__ == "__main__":

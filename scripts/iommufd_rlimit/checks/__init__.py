@@ -1,34 +1,43 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
-"""The checks of iommufd-rlimit-doctor. Each yields findings: a level, what was found, what to do about it."""
+"""The checks of iommufd-rlimit-doctor. Each yields findings: a state, what was found, what to do about it."""
 
 from .. import host
-from . import apparmor, device, kernel, library, libvirt, log, memory, mode, process, qemu, selinux
-from .finding import WARNING
+from . import apparmor, device, helper, kernel, library, libvirt, log, memory, mode, process, qemu, selinux
+from .finding import SKIPPED
 
+# By code, which stays: other programs know it.
 CHECKS = {
     "kernel": kernel.check_kernel,
+    "cdev": kernel.check_cdev,
+    "namespace": kernel.check_namespace,
     "device": device.check_device,
     "qemu": qemu.check_qemu,
+    "capabilities": library.check_capabilities,
     "library": library.check_library,
+    "helper": helper.check_helper,
     "mode": mode.check_mode,
     "accounting": process.check_accounting,
     "process": process.check_process,
     "libvirt": libvirt.check_libvirt,
-    "devices": libvirt.check_devices,
+    "devices": device.check_devices,
+    "acl": libvirt.check_acl,
+    "daemon": libvirt.check_daemon,
     "apparmor": apparmor.check_apparmor,
     "selinux": selinux.check_selinux,
     "log": log.check_log,
-    "memory": memory.check_memory,
+    "limit": memory.check_limit,
+    "room": memory.check_room,
 }
 
 
 def examine(target):
     findings = []
-    for name, check in CHECKS.items():
+    for code, check in CHECKS.items():
         try:
             found = list(check(target))
         except (OSError, host.Failure) as error:
-            found = [(WARNING, f"not checked: {error}", "run it as root")]
-        findings += [dict(zip(("check", "level", "what", "fix"), (name, *finding))) for finding in found]
+            found = [(SKIPPED, f"{error}", "")]
+        keys = ("code", "state", "subject", "message", "fix")
+        findings += [dict(zip(keys, (code, state, target.subject(), *rest))) for state, *rest in found]
     return findings

@@ -6,29 +6,44 @@ import glob
 import re
 
 from .. import host
-from .finding import OK, PROBLEM, install
+from .finding import OK, PROBLEM, SKIPPED
 
 
-def check_apparmor(target):
+def is_in_force(daemon, conf):
+    """Whether libvirt confines QEMU by it: it does only where its daemon is confined itself. daemon: its process id."""
     enabled = host.read(f"{host.SYS}/module/apparmor/parameters/enabled").startswith("Y")
-    confined = target.daemon and not host.read(f"{host.PROC}/{target.daemon}/attr/current").startswith("unconfined")
-    if not (enabled and confined and target.opens_iommufd()) or target.conf.get("security_driver") == "none":
-        return
-    profile = f"libvirt-{target.xml.findtext('uuid')}"
+    confined = daemon and not host.read(f"{host.PROC}/{daemon}/attr/current").startswith("unconfined")
+    return bool(enabled and confined and conf.get("security_driver") != "none")
+
+
+def allows_iommufd(profile=None):
+    """Whether there is a rule in what the profiles of all domains have, or in this one."""
     directory = f"{host.ETC}/apparmor.d"
     files = [
         *glob.glob(f"{directory}/abstractions/libvirt-qemu.d/*"),
         f"{directory}/local/abstractions/libvirt-qemu",
         f"{directory}/libvirt/{profile}.files",
     ]
-    if any(re.search(r"^\s*/dev/iommu\s", host.read(path), re.M) for path in files):
+    return any(re.search(r"^\s*/dev/iommu\s", host.read(path), re.M) for path in files)
+
+
+def check_apparmor(target):
+    if not target.opens_iommufd() or not is_in_force(target.daemon, target.conf):
+        return
+    profile = f"libvirt-{target.xml.uuid}"
+    if allows_iommufd(profile):
         yield OK, "AppArmor lets QEMU use iommufd", ""
     else:
-        fix = install("apparmor", "/etc/apparmor.d/abstractions/libvirt-qemu.d/iommufd-rlimit")
-        yield PROBLEM, "AppArmor does not let QEMU use iommufd", fix
-    log = host.read(f"{host.LOG}/audit/audit.log") + host.run(["dmesg"])[1]
+        yield PROBLEM, "AppArmor does not let QEMU use iommufd", target.enable()
+    if not target.pid:
+        return
+    status, log = host.run(["dmesg"])
+    log += host.read(f"{host.LOG}/audit/audit.log")
+    if status and not log:
+        yield SKIPPED, "what AppArmor denied: only root may read the kernel's log", ""
     pattern = rf'apparmor="DENIED" .*profile="{profile}" name="(\S*(?:iommu|vfio)\S*)" pid={target.pid} '
     denied = re.findall(pattern, log)
     if denied:
         what = f"AppArmor denied process {target.pid} {', '.join(sorted(set(denied)))}"
-        yield PROBLEM, what, f"allow it in {directory}/abstractions/libvirt-qemu.d/, start the domain again"
+        fix = f"allow it in {host.ETC}/apparmor.d/local/abstractions/libvirt-qemu, then start the domain again"
+        yield PROBLEM, what, fix

@@ -1,29 +1,76 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
-"""/dev/iommu is there, and the user may open it."""
+"""/dev/iommu and the files of devices are there, and the user may open them."""
 
 import os
 
-from .. import host
-from .finding import OK, PROBLEM, install
+from .. import host, pci
+from .finding import OK, PROBLEM, SKIPPED, install
 
 
 def check_device(target):
     try:
         info = os.stat(host.DEVICE)
     except OSError as error:
-        yield PROBLEM, f"{host.DEVICE}: {error.strerror}", "udevadm trigger; a container has to be given it"
+        yield missing(error)
         return
     if host.is_iommufd(info):
-        yield check_access(host.DEVICE, target.user)
+        yield check_access(host.DEVICE, target)
     else:
         yield PROBLEM, f"{host.DEVICE} is something else than iommufd", f"rm {host.DEVICE}; udevadm trigger"
 
 
-def check_access(path, user):
+def missing(error):
+    """The kernel makes the file when it has iommufd; so somebody removed it, or this is a container."""
+    what = f"{host.DEVICE}: {error.strerror}"
+    number = host.read(f"{host.SYS}/class/misc/iommu/dev").strip()
+    if not number:
+        return SKIPPED, f"{what}: correct check kernel", ""
+    if host.is_container():
+        return PROBLEM, f"{what} in this container", f"start the container with --device {host.DEVICE}"
+    return PROBLEM, what, f"mknod -m 660 {host.DEVICE} c {number.replace(':', ' ')}"
+
+
+def check_access(path, target):
+    """Tries it as the user."""
+    user = target.user
     what = f"use {path} ({host.owner_and_mode(path)})"
-    reason = host.refusal(path, user)
+    try:
+        reason = host.refusal(path, user)
+    except PermissionError as error:
+        return SKIPPED, f"whether user {user.name} may {what}: {error}", ""
     if not reason:
         return OK, f"user {user.name} may {what}", ""
-    fix = install("udev.rules", "/etc/udev/rules.d/72-iommufd-rlimit.rules")
-    return PROBLEM, f"user {user.name} may not {what}: {reason}", f"{fix}; udevadm control --reload; udevadm trigger"
+    if reason == "Operation not permitted":  # what the device cgroup answers
+        fix = f"start the container with --device {path}"
+    elif target.domain:
+        fix = target.enable()
+    else:
+        fix = install("udev.rules", "/etc/udev/rules.d/72-iommufd-rlimit.rules")
+        fix = f"{fix}; udevadm control --reload; udevadm trigger --settle"
+    return PROBLEM, f"user {user.name} may not {what}: {reason}", fix
+
+
+def check_devices(target):
+    """Those that the domain's QEMU has on its iommufds."""
+    if not target.opens_iommufd():
+        return
+    for name in target.xml.devices():
+        driver = pci.driver(name) if pci.directory(name) else None
+        path = pci.node(name) if driver else None
+        if not pci.directory(name):
+            yield PROBLEM, f"this host has no device {name}", f"virsh edit {target.domain}; lspci -D shows those there are"
+        elif not driver:
+            yield PROBLEM, f"device {name} has no driver", f"driverctl set-override {name} vfio-pci"
+        elif path:
+            yield OK, f"device {name} has driver {driver} and file {path}", ""
+            if os.path.exists(path):
+                yield check_access(path, target)
+            else:
+                yield PROBLEM, f"there is no file {path}", "udevadm trigger --settle --subsystem-match=vfio-dev"
+        elif "vfio" in driver:
+            what = f"driver {driver} made no file for device {name}"
+            yield PROBLEM, what, "boot a kernel with CONFIG_VFIO_DEVICE_CDEV; see check cdev"
+        else:
+            what = f"device {name} has driver {driver}, which is none for VFIO"
+            yield PROBLEM, what, f"driverctl set-override {name} vfio-pci, or the VFIO driver that the vendor has for it"

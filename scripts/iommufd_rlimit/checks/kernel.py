@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
-"""The kernel has iommufd."""
+"""The kernel has iommufd, and what it says holds here: outside of user namespaces."""
 
 import gzip
 import os
@@ -13,12 +13,39 @@ from .finding import OK, PROBLEM
 
 def check_kernel(target):
     release = platform.release()
-    if os.path.exists(f"{host.SYS}/class/misc/iommu"):
+    if not os.path.exists(f"{host.SYS}/class"):
+        yield PROBLEM, f"{host.SYS} shows no devices", f"mount -t sysfs sysfs {host.SYS}"
+    elif os.path.exists(f"{host.SYS}/class/misc/iommu"):
         yield OK, f"Linux {release} has iommufd", ""
     elif kernel_option("CONFIG_IOMMUFD", release) == "n":
         yield PROBLEM, f"Linux {release} is built without iommufd", "boot one of 6.2 or later with CONFIG_IOMMUFD"
     else:
         yield PROBLEM, f"Linux {release} shows no iommufd", "modprobe iommufd; it takes CONFIG_IOMMUFD"
+
+
+def check_cdev(target):
+    """Devices by file: a kernel of 6.6 or later that is built so."""
+    if os.path.exists(f"{host.SYS}/class/vfio-dev"):
+        yield OK, "the kernel has a file for each VFIO device", ""
+    elif kernel_option("CONFIG_VFIO_DEVICE_CDEV", platform.release()) == "n":
+        what = "the kernel is built without CONFIG_VFIO_DEVICE_CDEV: no device gets a file below /dev/vfio/devices"
+        yield PROBLEM, what, "boot one of 6.6 or later with CONFIG_VFIO_DEVICE_CDEV"
+    else:
+        yield PROBLEM, "the kernel shows no VFIO devices", "modprobe vfio-pci; it takes CONFIG_VFIO_DEVICE_CDEV"
+
+
+def check_namespace(target):
+    """The kernel asks for the capability in the initial user namespace."""
+    pid = target.pid or "self"
+    mapped = host.read(f"{host.PROC}/{pid}/uid_map").split()
+    if mapped in ([], ["0", "0", "4294967295"]):
+        yield OK, "in the initial user namespace", ""
+    else:
+        what = "in a user namespace: CAP_SYS_RESOURCE does not count there, and root outside shows as user 65534"
+        fix = (
+            "run QEMU outside of it, or in a container without user namespaces, with /dev/iommu and the helper's socket"
+        )
+        yield PROBLEM, what, fix
 
 
 def kernel_option(name, release):

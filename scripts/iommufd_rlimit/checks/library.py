@@ -5,43 +5,66 @@
 import os
 import re
 import stat
+import struct
 
-from .. import shim
-from .finding import OK, PROBLEM
+from .. import host, shim
+from .finding import OK, PROBLEM, SKIPPED
+
+
+def check_capabilities(target):
+    """A program with file capabilities is not accounted at all (CAP_IPC_LOCK), or ignores the library, or both."""
+    if not target.qemu:
+        return
+    path = os.path.realpath(target.qemu)
+    found = file_capabilities(path)
+    if found is None:
+        yield OK, f"{path} has no file capabilities", ""
+        return
+    fix = f"setcap -r {path}"
+    if target.xml is not None and (target.xml.limit_kb() or 0) < target.xml.least_kb():
+        fix += f"; {target.enable()} --limit {target.xml.enough_kb() // 1024}M"
+    if found >> host.CAP_IPC_LOCK & 1:
+        what = "what it pins is not accounted at all, and ld.so ignores the library"
+        yield PROBLEM, f"{path} has the file capability CAP_IPC_LOCK: {what}", fix
+    else:
+        yield PROBLEM, f"{path} has file capabilities: ld.so ignores the library", fix
+
+
+def file_capabilities(path):
+    """The set that the file permits, as bits; None where it has none."""
+    try:
+        value = os.getxattr(path, "security.capability")
+    except OSError:  # it has none, or the file system has not
+        return None
+    words = struct.unpack(f"<{len(value) // 4}I", value)  # magic; permitted and inheritable, low; the same, high bits
+    return words[1] | (words[3] << 32 if len(words) > 3 else 0)
 
 
 def check_library(target):
     if target.libvirt_sets_mode():
         return
     if not target.wants_library():
-        enable = f"iommufd-rlimit-libvirt enable {target.domain}"
-        fix = enable if target.domain else "start it with qemu-iommufd-rlimit"
+        fix = target.enable() if target.domain else "start it with qemu-iommufd-rlimit"
         yield PROBLEM, "LD_PRELOAD does not name the library", fix
         return
     if not target.qemu:
+        yield SKIPPED, "whether QEMU loads the library: no QEMU found", ""
         return
     _, text = target.version
     loaded = [line for line in shim.shim_lines(text) if "version" in line]
     ignored = re.search(r"object '(\S*libiommufd-rlimit\S*)' from LD_PRELOAD cannot be preloaded \((.*?)\)", text)
+    path = os.path.realpath(target.qemu)
     if loaded:
         yield OK, f"QEMU loads {target.preload()}, version {loaded[0]['version']}", ""
+    elif file_capabilities(path) is not None:
+        yield SKIPPED, f"QEMU does not load {target.preload()}: correct check capabilities", ""
+    elif os.path.exists(path) and os.stat(path).st_mode & (stat.S_ISUID | stat.S_ISGID):
+        what = f"QEMU does not load {target.preload()}: it is set-user-ID or set-group-ID"
+        yield PROBLEM, what, f"chmod ug-s {path}"
     elif ignored and "ELF" in ignored[2]:
-        yield PROBLEM, f"QEMU does not load {ignored[1]}: {ignored[2]}", "install the one for QEMU's architecture"
+        yield PROBLEM, f"QEMU does not load {ignored[1]}: {ignored[2]}", "install libiommufd-rlimit for QEMU's architecture"
     elif ignored:
-        fix = privileges_fix(target.qemu) or "install it where LD_PRELOAD says; ldconfig"
-        yield PROBLEM, f"QEMU does not load {ignored[1]}: {ignored[2]}", fix
+        yield PROBLEM, f"QEMU does not load {ignored[1]}: {ignored[2]}", "install libiommufd-rlimit; ldconfig"
     else:
-        fix = privileges_fix(target.qemu) or "take a QEMU that is dynamically linked"
-        yield PROBLEM, f"QEMU does not load {target.preload()}, and ld.so does not say why", fix
-
-
-def privileges_fix(qemu):
-    """For a program that raises its privileges (AT_SECURE) ld.so ignores a preload, by path without a word."""
-    try:
-        if "security.capability" in os.listxattr(qemu):
-            return f"it has file capabilities: setcap -r {qemu}"
-    except OSError:
-        pass  # the file system has none
-    if os.stat(qemu).st_mode & (stat.S_ISUID | stat.S_ISGID):
-        return f"it is set-user-ID or set-group-ID: chmod ug-s {qemu}"
-    return ""
+        what = f"QEMU does not load {target.preload()}, and ld.so does not say why"
+        yield PROBLEM, what, "take a QEMU that is dynamically linked"

@@ -2,42 +2,50 @@
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
 """What libvirt gives QEMU."""
 
-import glob
 import os
-import re
 
-from .. import host
-from .device import check_access
-from .finding import OK, PROBLEM, WARNING
+from .. import host, pci, qemu_conf
+from .finding import OK, PROBLEM, SKIPPED, WARNING
 
 
 def check_libvirt(target):
     if not target.domain:
         return
-    version = re.search(r"Using library: libvirt (\d+)\.(\d+)", host.virsh("version"))
     if target.libvirt_sets_mode():
-        yield OK, "libvirt opens iommufd and sets the mode by itself; the shim is not needed", ""
-    elif version and (int(version[1]), int(version[2])) >= (12, 2):
-        what = f"libvirt {version[1]}.{version[2]} sets the mode by itself where a domain has <iommufd enabled='yes'/>"
-        yield OK, f"{what}; only qemu:commandline needs the shim", ""
+        yield OK, "libvirt opens iommufd and sets the mode by itself; the library is not needed", ""
+    elif target.version_of_libvirt >= (12, 2):
+        major, minor = target.version_of_libvirt
+        what = f"libvirt {major}.{minor} sets the mode by itself where a domain has <iommufd enabled='yes'/>"
+        yield OK, f"{what}; only qemu:commandline takes the library", ""
     if not target.libvirt_sets_mode() and not target.opens_iommufd():
-        yield WARNING, f"domain {target.domain} has no device on iommufd", "see domain.xml in iommufd-rlimit(7)"
+        what = f"domain {target.domain} is not concerned: {target.xml.not_needed()}"
+        yield WARNING, what, "add a device on iommufd: see domain.xml in iommufd-rlimit(7)"
 
 
-def check_devices(target):
-    """Of <qemu:commandline>; those of <hostdev> are libvirt's business."""
+def check_acl(target):
+    """qemu.conf has libvirt show /dev/iommu and the devices to QEMU."""
     if not target.opens_iommufd():
         return
-    paths = [host.DEVICE]
-    for address in re.findall(r"\bvfio-pci,(?:\S*,)?host=([0-9a-fA-F:.]+)", "\n".join(target.commandline())):
-        address = address if address.count(":") == 2 else f"0000:{address}"
-        nodes = glob.glob(f"{host.SYS}/bus/pci/devices/{address}/vfio-dev/vfio*")
-        if not nodes:
-            yield PROBLEM, f"device {address} is not bound to vfio-pci", f"driverctl set-override {address} vfio-pci"
-        paths += [f"/dev/vfio/devices/{os.path.basename(node)}" for node in nodes]
-    for path in paths:
-        if path not in target.conf.get("cgroup_device_acl", []):
-            fix = f"add it to cgroup_device_acl in {host.ETC}/libvirt/qemu.conf, restart libvirt"
-            yield PROBLEM, f"QEMU does not get {path} from libvirt", fix
-        elif path != host.DEVICE:
-            yield check_access(path, target.user)
+    if target.conf_unread:
+        yield SKIPPED, f"which devices QEMU gets from libvirt: {target.conf_unread}", ""
+        return
+    acl = set(map(os.path.realpath, target.conf.get("cgroup_device_acl") or []))
+    wanted = [host.DEVICE, *filter(None, map(pci.node, target.xml.devices()))]
+    for path in wanted:
+        if path not in acl:
+            what = f"QEMU does not get {path} from libvirt: it is not in cgroup_device_acl of {qemu_conf.path()}"
+            yield PROBLEM, what, target.enable()
+    if set(wanted) <= acl:
+        yield OK, f"QEMU gets {' '.join(wanted)} from libvirt", ""
+
+
+def check_daemon(target):
+    """It reads qemu.conf when it starts."""
+    if not target.domain or not target.daemon or not os.path.exists(qemu_conf.path()):
+        return
+    name = host.process_name(target.daemon)
+    if host.start_time(target.daemon) < os.stat(qemu_conf.path()).st_mtime:
+        what = f"{name} was started before {qemu_conf.path()} was changed, and does not know the change"
+        yield PROBLEM, what, f"systemctl restart {name}"
+    else:
+        yield OK, f"{name} has read {qemu_conf.path()} as it is", ""

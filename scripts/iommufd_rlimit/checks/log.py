@@ -2,22 +2,38 @@
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
 """What came of the last start of a domain."""
 
+import os
 import re
 
 from .. import host, shim
-from .finding import OK, WARNING
+from .finding import OK, SKIPPED, WARNING
+
+ENOMEM, EFAULT = 12, 14
+DMA_MAP = r"(?:dma_map|map_dma|map_file_dma)\b.*= -(\d+) \("  # QEMU's functions of VFIO and iommufd
 
 
 def check_log(target):
-    """What came of the domain's last start. If it does not run now, that is history, and not judged."""
+    """If the domain does not run now, that is history, and not judged."""
+    if not target.domain:
+        return
     path = f"{host.LOG}/libvirt/qemu/{target.domain}.log"
-    text = host.read(path).rpartition("starting up libvirt")[2] if target.domain else ""
-    outcomes = [line for line in shim.shim_lines(text) if "outcome" in line]
-    level, fix = (WARNING, f"see {path}") if target.pid else (OK, "")
+    if not os.path.exists(path):
+        return
+    if not os.access(path, os.R_OK):
+        yield SKIPPED, f"the log of the last start: only root may read {path}", ""
+        return
+    text = host.read(path).rpartition("starting up libvirt")[2]
+    level, fix = (WARNING, f"less {path}") if target.pid else (OK, "")
     for line in re.findall(r"^ERROR: ld\.so: .*libiommufd-rlimit.*$", text, re.M):
         yield level, f"at the last start: {line}", fix
-    if "(Cannot allocate memory)" in text:
-        yield level, "at the last start: not enough memory could be locked", fix
+    errors = set(map(int, re.findall(DMA_MAP, text)))
+    if ENOMEM in errors:
+        what = "at the last start: -12 (Cannot allocate memory): the memory limit did not allow it"
+        yield level, what, "see checks process and limit" if fix else ""
+    if EFAULT in errors:
+        what = "-14 (Bad address): QEMU could not map a region of a device for other devices to reach"
+        yield OK, f"at the last start: {what}; it goes on without, and that is not the memory limit", ""
+    outcomes = [line for line in shim.shim_lines(text) if "outcome" in line]
     if outcomes:
         last = outcomes[-1]
         words = " ".join(f"{key}={last[key]}" for key in ("outcome", "errno", "helper") if key in last)

@@ -5,42 +5,63 @@
 import re
 
 from .. import host
-from .finding import OK, PROBLEM
+from .finding import OK, PROBLEM, SKIPPED
 
 
-def check_memory(target):
+def check_limit(target):
+    """It covers the guest's memory, the regions of its devices, and a page."""
+    if not target.pid and not target.domain:
+        return
     limit = limit_kb(target)
-    size = 0  # of a VM like this one, where it is known
-    if target.pid:
-        size = host.process_kb(target.pid, "VmPin")
-    elif target.domain:
-        size = int(target.xml.findtext("memory"))
+    if target.domain:
+        parts = f"{mib(target.xml.memory_kb())} of memory, {mib(target.xml.bars_kb())} of devices, a page of {host.PAGE_KB} KiB"
+        least = target.xml.least_kb()
+        fix = f"iommufd-rlimit-libvirt enable {target.domain} --limit {target.xml.enough_kb() // 1024}M"
+    else:
+        least = host.process_kb(target.pid, "VmPin")
+        parts = f"{mib(least)} that it pins"
+        fix = "start it with a larger RLIMIT_MEMLOCK: ulimit -l, prlimit --memlock, LimitMEMLOCK="
+    if limit is not None and least > limit:
+        yield PROBLEM, f"the limit of {mib(limit)} does not cover {parts}", fix
+    else:
+        yield OK, f"the limit of {mib(limit)} covers {parts}", ""
+
+
+def check_room(target):
+    """How many more VMs like this one there is room for, by mode."""
+    size = vm_kb(target)
+    limit = limit_kb(target)
     mine = [p for p in host.processes() if host.process_field(p, "Uid")[1:2] == [str(target.user.uid)]]
     pinned = {p: host.process_kb(p, "VmPin") for p in mine if host.process_kb(p, "VmPin")}
     # What is charged to the user is not in any process's VmLck; the kernel does not show the sum.
     shared = sum(max(0, kb - host.process_kb(p, "VmLck")) for p, kb in pinned.items())
-    state = (
-        f"limit {mib(limit)}; {len(pinned)} processes of user {target.user.name} pin {mib(sum(pinned.values()))}, "
-        f"{mib(shared)} of it on the user's account"
-    )
+    count = f"{len(pinned)} process{'es' if len(pinned) != 1 else ''} of user {target.user.name}"
+    state = f"{count} pin {mib(sum(pinned.values()))}, {mib(shared)} of it on the user's account"
     if not size:
         yield OK, state, ""
-    elif limit is not None and size > limit:
-        fix = "raise <memtune><hard_limit>" if target.domain else "raise RLIMIT_MEMLOCK (ulimit -l, LimitMEMLOCK=)"
-        yield PROBLEM, f"a VM of {mib(size)} exceeds its limit of {mib(limit)}", fix
-    else:
-        room = int(re.search(r"^MemAvailable:\s*(\d+)", host.read(f"{host.PROC}/meminfo"), re.M)[1]) // size
-        by_user = room if limit is None else min(room, max(0, limit - shared) // size)
-        yield OK, f"{state}; room for {by_user} more VMs of {mib(size)} in mode user, {room} in mode process", ""
+        return
+    available = re.search(r"^MemAvailable:\s*(\d+)", host.read(f"{host.PROC}/meminfo"), re.M)
+    if not available:
+        yield SKIPPED, f"{state}; what memory there is left: {host.PROC}/meminfo does not say", ""
+        return
+    room = int(available[1]) // size
+    by_user = room if limit is None else min(room, max(0, limit - shared) // size)
+    yield OK, f"{state}; room for {by_user} more VMs of {mib(size)} in mode user, {room} in mode process", ""
+
+
+def vm_kb(target):
+    """The size of the VM, where it is known; 0 where not."""
+    if target.pid and host.process_kb(target.pid, "VmPin"):
+        return host.process_kb(target.pid, "VmPin")
+    return target.xml.memory_kb() if target.domain else 0
 
 
 def limit_kb(target):
     """RLIMIT_MEMLOCK of the VM; None: unlimited."""
-    hard_limit = target.xml.findtext("memtune/hard_limit") if target.domain else None
     if target.pid:
         return host.memlock_kb(target.pid)
-    if hard_limit:
-        return int(hard_limit)
+    if target.domain and target.xml.limit_kb():
+        return target.xml.limit_kb()
     return host.memlock_kb(target.daemon or "self")
 
 

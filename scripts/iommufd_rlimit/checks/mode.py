@@ -5,7 +5,8 @@
 import os
 
 from .. import host, shim
-from .finding import OK, PROBLEM, WARNING
+from . import helper
+from .finding import OK, PROBLEM, SKIPPED, WARNING
 
 
 def check_mode(target):
@@ -24,42 +25,36 @@ def check_mode(target):
     lines = shim.shim_lines(text)
     for line in lines:
         if "setting" in line:
-            fix = f"{line['setting']} takes {line['accepted']}"
-            yield PROBLEM, f"{line['setting']}={line['value']} is not understood", fix
-    loaded = next((line for line in lines if "version" in line), None)
+            what = f"{line['setting']}={line['value']} is not understood: it takes {line['accepted']}"
+            yield PROBLEM, what, correct_setting(target, line["setting"])
     result = next((line for line in lines if "outcome" in line), None)
     if result:
-        yield from judge_outcome(target.user, loaded, result)
-    elif not loaded and "ERROR: ld.so" not in text:
-        yield PROBLEM, "without IOMMUFD_RLIMIT_MODE the library does nothing", "set IOMMUFD_RLIMIT_MODE=process"
+        yield from judge_outcome(target, result)
+    elif not any("version" in line for line in lines) and "ERROR: ld.so" not in text:
+        yield PROBLEM, "without IOMMUFD_RLIMIT_MODE the library does nothing", set_mode(target)
 
 
-def judge_outcome(user, loaded, result):
-    outcome, mode = result["outcome"], result["effective"]
-    if outcome == "denied":
-        yield judge_helper(user, loaded["helper"], result.get("helper"))
+def correct_setting(target, name):
+    if name == "IOMMUFD_RLIMIT_MODE":
+        return set_mode(target)
+    return f"virsh edit {target.domain}" if target.domain else f"unset {name}"
+
+
+def set_mode(target):
+    return target.enable() if target.domain else "export IOMMUFD_RLIMIT_MODE=process"
+
+
+def judge_outcome(target, result):
+    outcome, mode, user = result["outcome"], result["effective"], target.user.name
+    if outcome == "denied" and any(state == PROBLEM for state, *_ in helper.check_helper(target)):
+        yield SKIPPED, f"user {user} cannot set mode process: correct check helper", ""
     elif outcome == "queried":
-        yield WARNING, f"IOMMUFD_RLIMIT_MODE=query leaves the mode at {mode}", "set IOMMUFD_RLIMIT_MODE=process"
+        yield WARNING, f"IOMMUFD_RLIMIT_MODE=query leaves the mode at {mode}", set_mode(target)
     elif outcome in ("applied", "already") and mode == "user":
-        yield WARNING, "IOMMUFD_RLIMIT_MODE=user asks for what is the default", "set IOMMUFD_RLIMIT_MODE=process"
+        yield WARNING, "IOMMUFD_RLIMIT_MODE=user asks for what is the default", set_mode(target)
     elif outcome in ("applied", "already"):
         via = " through the helper" if result.get("via") == "helper" else ""
-        yield OK, f"user {user.name} can set mode {mode}{via}", ""
+        yield OK, f"user {user} can set mode {mode}{via}", ""
     elif outcome != "invalid":
-        yield PROBLEM, f"outcome={outcome} errno={result.get('errno')}", result["hint"]
-
-
-def judge_helper(user, path, error):
-    """Why the helper did not do it: the errno value that the library logs."""
-    lacks = f"user {user.name} lacks CAP_SYS_RESOURCE, and"
-    start = "systemctl enable --now iommufd-rlimit-helper.socket"
-    if path == "none":
-        return PROBLEM, f"{lacks} IOMMUFD_RLIMIT_HELPER=none", "unset IOMMUFD_RLIMIT_HELPER"
-    if error == "ENOENT":
-        return PROBLEM, f"{lacks} there is no helper at {path}", start
-    if error == "ECONNREFUSED":
-        return PROBLEM, f"{lacks} no helper listens at {path}", start.replace("enable --now", "restart")
-    if error == "EACCES":
-        fix = "add the user to the socket's group, or see --allow-user in iommufd-rlimit-helper(8)"
-        return PROBLEM, f"{lacks} may not ask the helper at {path} ({host.owner_and_mode(path)})", fix
-    return PROBLEM, f"{lacks} the helper at {path} fails: {error}", "journalctl -u 'iommufd-rlimit-helper*'"
+        errors = " ".join(f"{key}={result[key]}" for key in ("errno", "helper") if key in result)
+        yield PROBLEM, f"outcome={outcome} {errors}", result["hint"]

@@ -5,25 +5,31 @@
 import os
 
 from .. import host, shim
-from .finding import OK, PROBLEM, WARNING
-from .library import privileges_fix
+from .finding import OK, PROBLEM, SKIPPED, WARNING
 
 
 def check_accounting(target):
     pid = target.pid or ("self" if target.user.uid == os.geteuid() else None)
     if pid and host.has_capability(pid, host.CAP_IPC_LOCK):
         who = f"process {pid}" if target.pid else f"user {target.user.name}"
-        yield WARNING, f"{who} has CAP_IPC_LOCK: its memory is not accounted at all", "run QEMU as another user"
+        fix = "run QEMU as an unprivileged user: --user of qemu-iommufd-rlimit"
+        if target.domain:
+            fix = "in qemu.conf remove 'user' and 'clear_emulator_capabilities', then restart libvirt and the domain"
+        yield WARNING, f"{who} has CAP_IPC_LOCK: its memory is not accounted at all", fix
 
 
 def check_process(target):
     if not target.pid:
         return
+    again = f"virsh shutdown {target.domain}; virsh start {target.domain}" if target.domain else "start it again"
     if "libiommufd-rlimit" not in host.read(f"{host.PROC}/{target.pid}/maps") and not target.libvirt_sets_mode():
-        fix = privileges_fix(target.qemu) or "see check 'library', then shut it down and start it again"
-        yield PROBLEM, f"process {target.pid} runs without the library", fix
-    modes = shim.iommufd_modes(target.pid)
+        yield PROBLEM, f"process {target.pid} runs without the library", f"correct check library, then: {again}"
     memory = f"VmPin {host.process_kb(target.pid, 'VmPin')} kB, VmLck {host.process_kb(target.pid, 'VmLck')} kB"
+    try:
+        modes = shim.iommufd_modes(target.pid)
+    except PermissionError as error:
+        yield SKIPPED, f"the modes: {error}; {memory}", ""
+        return
     if not modes:
         yield OK, f"process {target.pid} has no iommufd open; {memory}", ""
     for fd, mode in modes.items():
@@ -31,4 +37,4 @@ def check_process(target):
         if mode == "process":
             yield OK, what, ""
         else:
-            yield PROBLEM, what, "correct what else is listed here, then shut it down and start it again"
+            yield PROBLEM, what, f"correct the other problems, then: {again}"

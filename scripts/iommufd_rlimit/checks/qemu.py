@@ -4,17 +4,18 @@
 
 import re
 
-from .finding import OK, PROBLEM, WARNING
+from .finding import OK, PROBLEM, SKIPPED
 
 
 def check_qemu(target):
     if not target.qemu:
-        yield WARNING, "no QEMU found", "name one with --qemu"
+        yield SKIPPED, "no QEMU found; name one with --qemu", ""
         return
     status, text = target.version
     version = re.search(r"version (\d+)\.(\d+)", text)
     if status or not version:
-        yield PROBLEM, f"{target.qemu} --version: {text.strip()}", "name another with --qemu"
+        said = text.strip().splitlines()[-1:] or ["nothing"]
+        yield PROBLEM, f"{target.qemu} --version fails with status {status}: {said[0]}", "install QEMU 9.0 or later"
     elif int(version[1]) < 9:
         yield PROBLEM, f"{target.qemu} is {version[1]}.{version[2]}, without iommufd", "install QEMU 9.0 or later"
     else:

@@ -6,11 +6,22 @@ from .. import host
 from .finding import OK, WARNING
 
 
+MODULE = "iommufd-rlimit"
+
+
+def is_enforcing():
+    return host.read(f"{host.SYS}/fs/selinux/enforce") == "1"
+
+
+def has_module():
+    return MODULE in host.run(["semodule", "-l"])[1].split()
+
+
 def check_selinux(target):
-    if not target.domain or host.read(f"{host.SYS}/fs/selinux/enforce") != "1":
+    if not target.domain or not is_enforcing():
         return
-    if "iommufd-rlimit" in host.run(["semodule", "-l"])[1].split():
-        yield OK, "SELinux has the module iommufd-rlimit", ""
+    if has_module():
+        yield OK, f"SELinux has the module {MODULE}", ""
     else:
-        fix = f"semodule -i {host.sample('iommufd-rlimit.cil')}"
-        yield WARNING, "SELinux is enforcing without the module iommufd-rlimit", fix
+        fix = f"semodule -i {host.sample(f'{MODULE}.cil')}"
+        yield WARNING, f"SELinux is enforcing without the module {MODULE}", fix

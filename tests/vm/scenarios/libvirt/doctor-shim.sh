@@ -7,9 +7,8 @@
 . /host/scenarios/libvirt/lib.bash
 
 host_reset
-documented libvirt-host
 domain web1
-iommufd-rlimit-libvirt enable web1
+enable web1
 doctor 0 --domain web1
 [ "$(iommufd-rlimit-doctor --domain web1 --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["status"])')" = ok ] ||
 	fail "the doctor says something else as JSON"
@@ -20,31 +19,47 @@ qemu=$(command -v qemu-system-x86_64)
 # The library of another class; gone.
 cp "$library" /run/library
 printf '\001' | dd of="$library" bs=1 seek=4 conv=notrunc status=none
-broken library 'wrong ELF class' architecture
+broken library 'wrong ELF class' 'install libiommufd-rlimit for'
 mv "$library" /run/wrong
 broken library 'cannot open shared object file' ldconfig
 mv /run/library "$library"
 
-# A file capability, for which ld.so does not take the library even by name.
+# File capabilities, for which ld.so does not take the library even by name, and one for which nothing is accounted.
 setcap cap_sys_resource=ep "$qemu"
-broken library 'cannot open shared object file' 'setcap -r'
-setcap -r "$qemu"
+broken capabilities 'has file capabilities: ld.so ignores' "setcap -r $qemu"
+mended
+setcap cap_ipc_lock=ep "$qemu"
+broken capabilities 'what it pins is not accounted at all' "setcap -r $qemu"
+iommufd-rlimit-libvirt enable web1 --yes | grep "web1: .*CAP_IPC_LOCK.*: setcap -r $qemu" || fail "enable does not say what to do"
+mended
 
-# No helper; one that does not run; one for others.
+# No helper; one that does not run; one for others; one that cannot open the device.
 systemctl stop iommufd-rlimit-helper.socket
-broken mode 'there is no helper at /run/iommufd-rlimit/helper.sock' 'enable --now iommufd-rlimit-helper.socket'
-python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("/run/iommufd-rlimit/helper.sock")'
+broken helper 'there is no helper at /run/iommufd-rlimit/helper.sock' 'enable --now iommufd-rlimit-helper.socket'
+mended
+systemctl stop iommufd-rlimit-helper.socket
+python3 -c 'import socket; socket.socket(socket.AF_UNIX, socket.SOCK_STREAM).bind("/run/iommufd-rlimit/helper.sock")'
 chmod 666 /run/iommufd-rlimit/helper.sock
-broken mode 'no helper listens at' 'restart iommufd-rlimit-helper.socket'
-systemctl start iommufd-rlimit-helper.socket
+broken helper 'no helper listens at' 'restart iommufd-rlimit-helper.socket'
+mended
 chgrp root /run/iommufd-rlimit/helper.sock
-broken mode 'may not ask the helper at /run/iommufd-rlimit/helper.sock .0660 root:root.' group
-chgrp kvm /run/iommufd-rlimit/helper.sock
+broken helper 'may not connect to the helper at /run/iommufd-rlimit/helper.sock .0660 root:root.' 'systemctl restart'
+mended
 
 # A mode that is misspelt.
 virsh dumpxml --inactive web1 | sed "s/value='process'/value='proces'/" >/run/typo.xml
 virsh --quiet define /run/typo.xml
-broken mode 'IOMMUFD_RLIMIT_MODE=proces is not understood' 'takes process, user, query or off'
-iommufd-rlimit-libvirt enable web1
+broken mode 'IOMMUFD_RLIMIT_MODE=proces is not understood: it takes process, user, query or off' 'enable web1'
+mended
 
-doctor 0 --domain web1
+# While it runs: asked in QEMU's own confinement; what it has pinned, for people and for Prometheus.
+domain_runs web1
+confined web1
+doctor 0 --all
+doctor_says ok helper "in profile libvirt-$(virsh domuuid web1 | head -n 1) an iommufd in mode process"
+iommufd-rlimit-doctor --all --prometheus >"$vms/metrics"
+grep "^iommufd_rlimit_pinned_bytes{domain=\"web1\",pid=\"${pid[web1]}\"} $(($(pinned web1) * 1024))$" "$vms/metrics" ||
+	fail "no pinned memory: $(cat "$vms/metrics")"
+grep "^iommufd_rlimit_mode{domain=\"web1\",pid=\"${pid[web1]}\",mode=\"process\"} 1$" "$vms/metrics" || fail "no mode"
+timeout 5 iommufd-rlimit-doctor --watch 60 | tee "$vms/table" || true
+grep -q "^web1 .* process " "$vms/table" || fail "web1 is not in the table"

@@ -6,15 +6,17 @@
 . /host/scenarios/libvirt/lib.bash
 
 host_reset
-documented libvirt-host
 # One with its device from the start, two that get theirs later.
 domain web1
 domain web2 "/value='-device'/d; /value='vfio-pci/d"
-web2=$device
 domain web3 "/value='-device'/d; /value='vfio-pci/d"
+# libvirt shows a QEMU what is in its list when it starts: the devices that come later, too.
+domain web2-device
+web2=$device
+domain web3-device
 web3=$device
+enable web1 web2 web3 web2-device web3-device
 for name in web1 web2 web3; do
-	iommufd-rlimit-libvirt enable $name
 	domain_runs $name
 done
 shim_is_silent web2

@@ -36,21 +36,27 @@ page=/usr/share/man/man7/iommufd-rlimit.7
 # As Debian installs it, whatever an earlier scenario did. Only root may use the devices.
 host_reset() {
 	local name
-	chown root:root /dev/iommu /dev/vfio/devices/*
-	chmod 600 /dev/iommu /dev/vfio/devices/*
 	if [ ! -e /etc/libvirt/qemu.conf.debian ]; then
 		cp /etc/libvirt/qemu.conf /etc/libvirt/qemu.conf.debian
+		chmod 600 /dev/iommu /dev/vfio/devices/*
 		return
 	fi
 	for name in $(virsh list --name); do virsh --quiet destroy "$name"; done
 	for name in $(virsh list --all --name); do virsh --quiet undefine "$name"; done
 	cp /etc/libvirt/qemu.conf.debian /etc/libvirt/qemu.conf
 	rm -rf /etc/udev/rules.d/72-iommufd-rlimit.rules /etc/apparmor.d/abstractions/libvirt-qemu.d/iommufd-rlimit \
-		/etc/systemd/system/libvirtd.service.d /var/log/libvirt/qemu/*.log
+		/var/lib/iommufd-rlimit-shim /etc/systemd/system/libvirtd.service.d /var/log/libvirt/qemu/*.log
 	systemctl disable --now --quiet iommufd-rlimit-helper.socket
 	systemctl daemon-reload
 	systemctl stop libvirtd
+	udevadm control --reload
+	udevadm trigger --settle --subsystem-match=misc --subsystem-match=vfio-dev # without the names that the rule gave
+	chown root:root /dev/iommu /dev/vfio/devices/*
+	chmod 600 /dev/iommu /dev/vfio/devices/*
 }
+
+# The one command, which sets the host up as well.
+enable() { iommufd-rlimit-libvirt enable --yes "$@"; }
 
 # documented NAME [SED-SCRIPT]: runs the commands of an example of iommufd-rlimit(7), as they are there.
 documented() {
@@ -64,7 +70,30 @@ documented() {
 # What systemd knows of the helper.
 service() { systemctl show --property="$1" --value iommufd-rlimit-helper.service; }
 
+# host_snapshot NAME: all that enable and disable may change: files with their modes, nodes, units, the XML of domains.
+host_snapshot() {
+	local directory=/run/snapshots/$1 name
+	rm -rf "$directory"
+	mkdir -p "$directory/xml"
+	cp -a /etc /var/lib/libvirt "$directory/"
+	find /etc /var/lib/libvirt -printf '%y %m %u %g %p %l\n' | sort >"$directory/modes"
+	find /dev/iommu /dev/vfio -printf '%y %m %u %g %p %l\n' | sort >"$directory/nodes"
+	systemctl is-enabled iommufd-rlimit-helper.socket >"$directory/units" || true
+	systemctl is-active iommufd-rlimit-helper.socket >>"$directory/units" || true
+	for name in $(virsh list --all --name); do
+		virsh dumpxml --inactive --security-info "$name" >"$directory/xml/$name"
+	done
+}
+
+is_same() {
+	diff -r --no-dereference "/run/snapshots/$1" "/run/snapshots/$2" || fail "the host is not as it was: $1, $2"
+	ok "the host is as it was: $1, $2"
+}
+
 ### Domains
+
+without_limit='/<memtune>/,/<\/memtune>/d'
+export without_limit
 
 # domain NAME: defines the sample with a device of its own, a small guest's limit, and without the shim.
 domain() {
@@ -135,4 +164,13 @@ broken() {
 	doctor_says problem "$1" "$2"
 	grep -q "^ *fix: .*$3" <<<"$doctor_said" || fail "the doctor does not say what to do: $3"
 	[ "$(grep -c '^\(problem\|warning\)' <<<"$doctor_said")" = 1 ] || fail "the doctor finds more than is broken"
+}
+
+# mended: what the doctor said is to be done is done, and all is well.
+mended() {
+	local fix
+	fix=$(sed -n 's/^ *fix: //p' <<<"$doctor_said")
+	bash -ec "${fix//libvirt enable/libvirt enable --yes}" || fail "this does not run: $fix"
+	doctor 0 --domain web1
+	ok "mended: $fix"
 }

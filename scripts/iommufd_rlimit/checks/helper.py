@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright (C) 2026 the iommufd-rlimit-shim developers
+"""The helper gives an iommufd in mode process. It is asked as the library asks it, by the user, and confined as QEMU is."""
+
+import contextlib
+import errno
+import glob
+import json
+import os
+import re
+import socket
+import struct
+
+from .. import host, shim
+from .finding import OK, PROBLEM, SKIPPED
+
+SOCKET = "iommufd-rlimit-helper.socket"
+TIMEOUT = 10  # seconds; systemd may have to start it
+
+
+class Refusal(Exception):
+    """What went wrong, and at which step."""
+
+    def __init__(self, step, error):
+        super().__init__(step, error)
+
+
+def check_helper(target):
+    if target.libvirt_sets_mode() or target.pid and host.has_capability(target.pid, host.CAP_SYS_RESOURCE):
+        return
+    user = target.user
+    if not target.pid and user.uid == os.geteuid() and host.has_capability("self", host.CAP_SYS_RESOURCE):
+        return
+    path = target.environment.get("IOMMUFD_RLIMIT_HELPER") or f"{host.RUN}/iommufd-rlimit/helper.sock"
+    if path == "none":
+        fix = "unset IOMMUFD_RLIMIT_HELPER"
+        yield PROBLEM, f"user {user.name} lacks CAP_SYS_RESOURCE, and IOMMUFD_RLIMIT_HELPER=none", fix
+        return
+    if user.uid != os.geteuid() and os.geteuid() != 0:
+        yield SKIPPED, f"the helper at {path}: only root can ask it as user {user.name}", ""
+        return
+    if not os.path.exists(host.DEVICE):
+        yield SKIPPED, f"the helper at {path}: correct check device", ""
+        return
+    label = confinement(target)
+    step, error = ask_as(user, path, label)
+    who = f"user {user.name}{' in profile ' + label if label else ''}"
+    if not step:
+        yield OK, f"the helper at {path} gives {who} an iommufd in mode process", ""
+        yield from check_version(target)
+    else:
+        yield PROBLEM, *explain(target, path, who, step, error)
+
+
+def explain(target, path, who, step, error):
+    """What a failure means, and what to do."""
+    name = errno.errorcode.get(error, str(error))
+    start = f"systemctl enable --now {SOCKET}"
+    log = "journalctl -u iommufd-rlimit-helper"
+    if step == "confine":
+        return f"the helper at {path} could not be asked as {who}: {name}", "aa-status"
+    if step == "connect":
+        if error == errno.ENOENT:
+            return f"there is no helper at {path}", start
+        if error == errno.ECONNREFUSED:
+            return f"no helper listens at {path}", f"systemctl restart {SOCKET}"
+        if error == errno.EPROTOTYPE:
+            return f"an older helper listens at {path}", f"systemctl daemon-reload; systemctl restart {SOCKET}"
+        if error == errno.EACCES:
+            group = host.owner_and_mode(path).rpartition(":")[2]
+            fix = f"usermod -aG {group} {target.user.name}" if group != "root" else f"systemctl restart {SOCKET}"
+            return f"{who} may not connect to the helper at {path} ({host.owner_and_mode(path)})", fix
+    if step == "listener":
+        return f"user {error} listens at {path}, not root: the library does not trust that helper", start
+    if step == "answer":
+        return f"the helper at {path} could not open {host.DEVICE} or set the mode: {name}", log
+    if step == "receive" and error == errno.EBADMSG:
+        return f"{who} was refused the descriptor of the helper at {path} by a security module", "journalctl -t audit"
+    return f"the helper at {path} fails, at step {step}: {name}", log
+
+
+def confinement(target):
+    """The AppArmor profile that QEMU runs in; empty for none."""
+    if not target.pid or not host.read(f"{host.SYS}/module/apparmor/parameters/enabled").startswith("Y"):
+        return ""
+    label = host.read(f"{host.PROC}/{target.pid}/attr/current").strip("\0\n")
+    return re.sub(r" \(\w+\)$", "", label) if label.endswith(")") else ""
+
+
+def ask_as(user, path, label=""):
+    """In a process of its own. The step that fails, and its errno; none where the helper gave what it should."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        answer = ("fork", errno.EIO)
+        try:
+            if os.geteuid() == 0:
+                os.setgroups(user.groups)
+                os.setgid(user.gid)
+                os.setuid(user.uid)
+            ask(path, label)
+            answer = ("", 0)
+        except Refusal as refusal:
+            answer = refusal.args
+        except OSError as error:
+            answer = ("ask", error.errno)
+        finally:
+            os.write(writer, json.dumps(answer).encode())
+            os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as file:
+        step, error = json.loads(file.read())
+    os.waitpid(child, 0)
+    return step, error
+
+
+def ask(path, label):
+    """What the library does, step by step."""
+    if label:
+        confine(label)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(TIMEOUT)
+        try:
+            connection.connect(path)
+        except OSError as error:
+            raise Refusal("connect", error.errno or errno.ETIMEDOUT)
+        _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        if uid not in (0, os.geteuid()):
+            raise Refusal("listener", uid)
+        try:
+            byte, descriptors, _, _ = socket.recv_fds(connection, 1, 1)
+        except OSError as error:
+            raise Refusal("receive", error.errno or errno.ETIMEDOUT)
+        judge(byte, descriptors)
+        with contextlib.suppress(OSError):  # as the library does: this project's helper does not wait for it
+            connection.send(b"\0")
+
+
+def judge(byte, descriptors):
+    if not byte:
+        raise Refusal("receive", errno.ECONNRESET)
+    if byte != b"\0":
+        raise Refusal("answer", byte[0])
+    if not descriptors:
+        raise Refusal("receive", errno.EBADMSG)
+    if not host.is_iommufd(os.fstat(descriptors[0])) or shim.mode_of(descriptors[0]) != "process":
+        raise Refusal("check", errno.EPROTO)
+
+
+def confine(label):
+    """This process, as QEMU is."""
+    try:
+        with open("/proc/self/attr/current", "w") as file:
+            file.write(f"changeprofile {label}")
+    except OSError as error:
+        raise Refusal("confine", error.errno)
+
+
+def check_version(target):
+    """The helper that runs is the one that is installed, and of the library's version."""
+    restart = "systemctl restart iommufd-rlimit-helper.service"
+    for pid in host.processes():
+        if host.process_name(pid) == "iommufd-rlimit-helper"[:15]:
+            try:
+                path = os.readlink(f"{host.PROC}/{pid}/exe")
+            except OSError:
+                continue
+            if path.endswith(" (deleted)"):
+                yield PROBLEM, "the helper that runs is an older one than that which is installed", restart
+    installed = glob.glob(f"{host.SCRIPTS.parent.parent}/lib*/iommufd-rlimit-helper")
+    loaded = [line for line in shim.shim_lines(target.version[1]) if "version" in line] if target.qemu else []
+    if installed and loaded:
+        said = host.run([installed[0], "--version"])[1].split()
+        if said[-1:] != [loaded[0]["version"]]:
+            what = f"the helper is of version {' '.join(said[-1:])}, the library of {loaded[0]['version']}"
+            yield PROBLEM, what, "install libiommufd-rlimit and iommufd-rlimit-helper of the same version"

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright (C) 2026 the iommufd-rlimit-shim developers
+"""The connection to libvirt, and the domains that it has."""
+
+from .host import Failure
+
+try:
+    import libvirt
+    from libvirt import libvirtError
+except ImportError:  # a directory of samples has that name, too
+    libvirtError = None
+
+Error = libvirtError or Failure  # of any call
+
+
+class Connection:
+    """To the libvirt of this host; LIBVIRT_DEFAULT_URI and libvirt.conf say which, as for virsh."""
+
+    def __init__(self):
+        if libvirtError is None:
+            raise Failure("Python has no module libvirt; install python3-libvirt")
+        libvirt.registerErrorHandler(lambda *_: None, None)  # else they are printed as well
+        self.open()
+
+    def open(self):
+        try:
+            self.libvirt = libvirt.open(None)
+            self.uri = self.libvirt.getURI()
+        except libvirtError as error:
+            raise Failure(f"libvirt cannot be reached: {error}; 'virsh uri' shows where it is looked for")
+
+    @property
+    def is_local_system(self):
+        return self.uri == "qemu:///system"
+
+    def version(self):
+        """Of libvirt, such as (11, 3)."""
+        number = self.libvirt.getLibVersion()
+        return number // 1000000, number // 1000 % 1000
+
+    def domain(self, name):
+        """By name, UUID or id."""
+        for look_up in (self.libvirt.lookupByName, self.libvirt.lookupByUUIDString):
+            try:
+                return Domain(look_up(name))
+            except libvirtError as error:
+                if error.get_error_code() not in (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_INVALID_ARG):
+                    raise Failure(f"domain '{name}': {error}")
+        try:
+            return Domain(self.libvirt.lookupByID(int(name)))
+        except (ValueError, libvirtError):
+            raise Failure(f"libvirt at {self.uri} has no domain '{name}'; 'virsh list --all' shows those it has")
+
+    def domains(self):
+        """All of them, by name."""
+        return sorted(map(Domain, self.libvirt.listAllDomains()), key=lambda domain: domain.name)
+
+    def define(self, text):
+        """Makes this the configuration of the domain that the XML names."""
+        try:
+            return Domain(self.libvirt.defineXML(text))
+        except libvirtError as error:
+            raise Failure(f"libvirt refuses the XML: {error}")
+
+
+class Domain:
+    """What libvirt says of a domain."""
+
+    def __init__(self, domain):
+        self.libvirt = domain
+        self.name, self.uuid = domain.name(), domain.UUIDString()
+        self.is_active, self.is_persistent = bool(domain.isActive()), bool(domain.isPersistent())
+
+    def configuration(self):
+        """The XML that the next start takes. Without the passwords in it they would be lost with the next define."""
+        return self.libvirt.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE)
+
+    def running(self):
+        """The XML of a domain that runs; its configuration where it does not."""
+        return self.libvirt.XMLDesc(0)
+
+    def has_saved_state(self):
+        return bool(self.libvirt.hasManagedSaveImage(0))

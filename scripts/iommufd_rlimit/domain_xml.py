@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright (C) 2026 the iommufd-rlimit-shim developers
+"""The XML of a domain of libvirt: what it says of iommufd, and the change that the library takes."""
+
+import json
+import os
+import re
+
+from . import host, pci
+from .host import Failure
+
+try:
+    from lxml import etree
+except ImportError:
+    etree = None
+
+LIBRARY = "libiommufd-rlimit.so"
+NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
+QEMU = f"{{{NAMESPACE}}}"
+
+# What QEMU itself takes of the memory that hard_limit bounds: its heap and threads; page tables, of 8 bytes for each page
+# of 4 KiB, in QEMU and in KVM.
+OVERHEAD_KB = 1024 * 1024
+PAGE_TABLES = 256
+
+
+def preloads(value):
+    """The libraries in a value of LD_PRELOAD: those of this project, and the others."""
+    names = list(filter(None, re.split("[ :]+", value)))
+    ours = [name for name in names if os.path.basename(name).startswith("libiommufd-rlimit")]
+    return ours, [name for name in names if name not in ours]
+
+
+def properties(text):
+    """The value of QEMU's -object or -device as a dictionary; what it is of is 'type'."""
+    if text.startswith("{"):
+        try:
+            found = json.loads(text)
+        except ValueError:
+            return {}
+        return {"type": found.get("qom-type") or found.get("driver"), **found}
+    first, *others = [word.replace("\0", ",") for word in text.replace(",,", "\0").split(",")]
+    return {"type": first, **dict(word.partition("=")[::2] for word in others)}
+
+
+class DomainXml:
+    """The XML as libvirt has it."""
+
+    def __init__(self, text):
+        if etree is None:
+            raise Failure("Python has no module lxml; install python3-lxml")
+        self.root = etree.fromstring(text, etree.XMLParser(resolve_entities=False))
+        self.name, self.uuid = self.root.findtext("name"), self.root.findtext("uuid")
+        self.emulator = self.root.findtext("devices/emulator")
+
+    def text(self):
+        return etree.tostring(self.root, encoding="unicode") + "\n"
+
+    # --- iommufd
+
+    def arguments(self, option):
+        """What follows this option of QEMU in <qemu:commandline>."""
+        words = [element.get("value", "") for element in self.root.iter(f"{QEMU}arg")]
+        return [properties(after) for word, after in zip(words, words[1:]) if word.lstrip("-") == option]
+
+    def opens_iommufd(self):
+        """Whether QEMU opens /dev/iommu: it is given an iommufd without a descriptor."""
+        return any(found["type"] == "iommufd" and "fd" not in found for found in self.arguments("object"))
+
+    def hostdevs(self):
+        """The elements of the PCI and mediated devices that libvirt assigns."""
+        return [e for e in self.root.iterfind("devices/hostdev") if e.get("type") in ("pci", "mdev")]
+
+    def devices(self):
+        """The names in sysfs of those on an iommufd that QEMU opens."""
+        given = [
+            found
+            for found in self.arguments("device")
+            if str(found["type"]).startswith("vfio-pci") and "iommufd" in found
+        ]
+        paths = [found.get("sysfsdev") or found.get("host") or "" for found in given]
+        names = [os.path.basename(path) for path in paths]
+        # A <hostdev>, with the property added.
+        if any(e.get("name") == "iommufd" for e in self.root.iter(f"{QEMU}property")):
+            names += map(hostdev_name, self.hostdevs())
+        return [f"0000:{name}" if re.fullmatch("[^:]+:[^:]+", name) else name for name in names if name]
+
+    def libvirt_sets_mode(self):
+        """libvirt itself opens the iommufds, all of them, and asks for the mode."""
+        by_domain = any(e.get("enabled") == "yes" for e in self.root.iterfind("iommufd"))
+        by_device = any(e.get("iommufd") == "yes" for e in self.root.iterfind("devices/hostdev/driver"))
+        return (by_domain or by_device) and not self.opens_iommufd()
+
+    def not_needed(self):
+        """Why the domain does not have the problem, in one sentence; empty where it does."""
+        if self.root.get("type") not in ("kvm", "qemu"):
+            return f"it is not run by QEMU but is of type {self.root.get('type')}"
+        if self.libvirt_sets_mode():
+            return "libvirt opens iommufd and sets the mode process by itself"
+        if self.opens_iommufd():
+            return ""
+        if self.hostdevs():
+            return (
+                "its <hostdev> is attached by the legacy VFIO container, which the kernel accounts by process already"
+            )
+        return "it has no device on iommufd"
+
+    # --- memory
+
+    def memory_kb(self):
+        """The most that the guest may have."""
+        return int(self.root.findtext("maxMemory") or self.root.findtext("memory"))
+
+    def limit_kb(self):
+        """Its <hard_limit>; None where it has none."""
+        text = self.root.findtext("memtune/hard_limit")
+        return int(text) if text else None
+
+    def bars_kb(self):
+        return sum(map(pci.bars_kb, self.devices()))
+
+    def least_kb(self):
+        """What a limit has to cover: the guest's memory, what is mapped of its devices, and a page of the kernel."""
+        return self.memory_kb() + self.bars_kb() + host.PAGE_KB
+
+    def enough_kb(self):
+        """A limit that covers the guest's memory, what is mapped of its devices, and QEMU; in whole MiB."""
+        size = self.memory_kb() + self.bars_kb() + OVERHEAD_KB + self.memory_kb() // PAGE_TABLES
+        return -(-size // 1024) * 1024
+
+    # --- the library
+
+    def environment(self):
+        """The variables that QEMU is started with; of two of one name the last counts."""
+        return {e.get("name"): e.get("value", "") for e in self.root.iter(f"{QEMU}env")}
+
+    def has_library(self):
+        return bool(preloads(self.environment().get("LD_PRELOAD", ""))[0])
+
+    def is_enabled(self):
+        return self.has_library() and self.environment().get("IOMMUFD_RLIMIT_MODE") == "process"
+
+    def enable(self, limit_kb=None):
+        """Adds the library and the mode; and the limit, if one is given."""
+        ours, others = preloads(self.environment().get("LD_PRELOAD", ""))
+        if not ours:
+            self.set_variable("LD_PRELOAD", ":".join([LIBRARY, *others]))
+        self.set_variable("IOMMUFD_RLIMIT_MODE", "process")
+        if limit_kb is not None:
+            self.set_limit(limit_kb)
+
+    def disable(self, limit_kb=None):
+        """Removes the library and the mode; and the limit, if it is still the one that is given."""
+        ours, others = preloads(self.environment().get("LD_PRELOAD", ""))
+        if ours and others:
+            self.set_variable("LD_PRELOAD", ":".join(others))
+        elif ours:
+            self.remove_variable("LD_PRELOAD")
+        self.remove_variable("IOMMUFD_RLIMIT_MODE")
+        if limit_kb is not None and self.limit_kb() == limit_kb:
+            remove(self.root.find("memtune/hard_limit"))
+
+    def set_variable(self, name, value):
+        present = [e for e in self.root.iter(f"{QEMU}env") if e.get("name") == name]
+        if present:
+            present[-1].set("value", value)
+            return
+        commandline = self.root.find(f"{QEMU}commandline")
+        if commandline is None:
+            commandline = etree.Element(f"{QEMU}commandline", nsmap={"qemu": NAMESPACE})
+            insert(self.root, commandline, "\n  ", len(self.root))
+        insert(commandline, etree.Element(f"{QEMU}env", name=name, value=value), "\n    ", len(commandline))
+
+    def remove_variable(self, name):
+        for element in [e for e in self.root.iter(f"{QEMU}env") if e.get("name") == name]:
+            remove(element)
+
+    def set_limit(self, limit_kb):
+        memtune = self.root.find("memtune")
+        if memtune is None:
+            memtune = etree.Element("memtune")
+            insert(self.root, memtune, "\n  ", self.root.index(self.root.find("memory")) + 1)
+        limit = memtune.find("hard_limit")
+        if limit is None:
+            limit = etree.Element("hard_limit")
+            insert(memtune, limit, "\n    ", 0)
+        limit.set("unit", "KiB")
+        limit.text = str(limit_kb)
+
+
+def hostdev_name(element):
+    address = element.find("source/address")
+    if address.get("uuid"):
+        return address.get("uuid")
+    domain, bus, slot, function = (int(address.get(key, "0"), 16) for key in ("domain", "bus", "slot", "function"))
+    return f"{domain:04x}:{bus:02x}:{slot:02x}.{function:x}"
+
+
+def insert(parent, element, indent, position):
+    """As a line of its own."""
+    before = parent[position - 1] if position else None
+    following = (parent.text if before is None else before.tail) or indent[:-2]
+    element.tail = following if following.strip() == "" else indent[:-2]
+    if before is None:
+        parent.text = indent
+    else:
+        before.tail = indent
+    parent.insert(position, element)
+
+
+def remove(element):
+    """With its line; and with what it is in, if that is then empty."""
+    parent, before = element.getparent(), element.getprevious()
+    tail = element.tail
+    parent.remove(element)
+    if before is not None:
+        before.tail = tail
+    elif len(parent):
+        parent.text = tail and parent.text
+    if not len(parent):
+        remove(parent)

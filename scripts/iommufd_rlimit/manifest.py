@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright (C) 2026 the iommufd-rlimit-shim developers
+"""What was there before iommufd-rlimit-libvirt changed it. Written before each change, so that it is true at any moment."""
+
+import base64
+import contextlib
+import copy
+import fcntl
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from . import host
+from .host import Failure
+
+DIRECTORY = "/var/lib/iommufd-rlimit-shim"
+SCHEMA = 1
+
+
+def digest(content):
+    """Of a file's bytes, or of None where there is no file."""
+    return content if content is None else hashlib.sha256(content).hexdigest()
+
+
+def read_bytes(path):
+    """None where there is no such file."""
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def write_atomically(path, content, mode=0o644):
+    """Beside it, to the disk, then by one rename. It keeps mode, owner and security label of a file that was there."""
+    new = unfinished(path)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(new)
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    if os.path.exists(path):
+        copy_attributes(path, new)
+    else:
+        os.chmod(new, mode)
+    os.rename(new, path)
+    sync_directory(os.path.dirname(path))
+
+
+def unfinished(path):
+    """Where a file's new content is until it is complete."""
+    directory, name = os.path.split(path)
+    return f"{directory}/.{name}.iommufd-rlimit-new"
+
+
+def copy_attributes(source, destination):
+    info = os.stat(source)
+    os.chmod(destination, info.st_mode & 0o7777)
+    os.chown(destination, info.st_uid, info.st_gid)
+    for name in os.listxattr(source):
+        os.setxattr(destination, name, os.getxattr(source, name))
+
+
+def sync_directory(path):
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    os.fsync(descriptor)
+    os.close(descriptor)
+
+
+class Manifest:
+    """files, domains, nodes, units, modules: what each was before, by name. pending: commands that are still due."""
+
+    PARTS = ("files", "domains", "nodes", "units", "modules", "pending")
+
+    def __init__(self):
+        self.path = Path(DIRECTORY, "manifest.json")
+        try:
+            read = json.loads(self.path.read_text())
+        except FileNotFoundError:
+            read = {"schema": SCHEMA}
+        except ValueError as error:
+            raise Failure(f"{self.path} is damaged: {error}; restore it from a backup")
+        if read["schema"] != SCHEMA:
+            raise Failure(f"{self.path} is of another version of this program: schema {read['schema']}, not {SCHEMA}")
+        for part in self.PARTS:
+            setattr(self, part, read.get(part, {}))
+
+    def contents(self):
+        return {part: getattr(self, part) for part in self.PARTS}
+
+    def snapshot(self):
+        return copy.deepcopy(self.contents())
+
+    def restore(self, snapshot):
+        for part, content in copy.deepcopy(snapshot).items():
+            setattr(self, part, content)
+        self.save()
+
+    def save(self):
+        """Nothing in it: no file. It may have passwords of domains in it, so it is for root alone."""
+        if any(self.contents().values()):
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            text = json.dumps({"schema": SCHEMA, **self.contents()}, indent=1)
+            write_atomically(str(self.path), text.encode(), 0o600)
+        elif self.path.parent.exists():
+            for left in self.path.parent.iterdir():  # the file, and what a run that was killed left beside it
+                left.unlink()
+            self.path.parent.rmdir()
+
+    # --- files
+
+    def sweep(self):
+        """Removes what a run that was killed left beside the files."""
+        for path in self.files:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(unfinished(path))
+
+    def record_file(self, path, content):
+        """Before the file gets this content (None: before it is removed)."""
+        now = read_bytes(path)
+        entry = self.files.setdefault(path, {"before": encode(now), "ours": []})
+        if digest(content) not in entry["ours"] and not self.is_changed(path):
+            entry["ours"].append(digest(content))
+
+    def file_before(self, path):
+        """The content that the file had before the first change; now, if there was none."""
+        entry = self.files.get(path)
+        return decode(entry["before"]) if entry else read_bytes(path)
+
+    def is_changed(self, path):
+        """Somebody else has changed the file since."""
+        if path not in self.files:
+            return False
+        entry, now = self.files[path], digest(read_bytes(path))
+        return now != digest(decode(entry["before"])) and now not in entry["ours"]
+
+
+def encode(content):
+    return content if content is None else base64.b64encode(content).decode()
+
+
+def decode(text):
+    return text if text is None else base64.b64decode(text)
+
+
+@contextlib.contextmanager
+def lock():
+    """Only one at a time changes the host."""
+    with open(f"{host.RUN}/iommufd-rlimit-libvirt.lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Failure("another iommufd-rlimit-libvirt is at work; wait for it")
+        yield

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright (C) 2026 the iommufd-rlimit-shim developers
+"""A device that a VM is given, by its name in sysfs: a PCI address, or the UUID of a mediated device."""
+
+import glob
+import os
+from pathlib import Path
+
+from . import host
+
+IORESOURCE_MEM = 0x200
+BARS = 6  # the first lines of a device's file 'resource'
+
+
+def directory(name):
+    """In sysfs; None where there is no such device."""
+    for bus in ("pci", "mdev"):
+        path = f"{host.SYS}/bus/{bus}/devices/{name}"
+        if os.path.exists(path):
+            return path
+    return None
+
+
+def driver(name):
+    """The driver that the device is bound to; None for none."""
+    path = f"{directory(name)}/driver"
+    return os.path.basename(os.readlink(path)) if os.path.islink(path) else None
+
+
+def node(name):
+    """The file below /dev by which iommufd has the device; None where its driver makes none."""
+    found = glob.glob(f"{directory(name)}/vfio-dev/vfio*")
+    return f"/dev/vfio/devices/{os.path.basename(found[0])}" if found else None
+
+
+def link(name):
+    """A name for that file which stays, by the udev rule of this project: the vfioN are numbered as devices are bound."""
+    return f"/dev/vfio/by-path/{name}"
+
+
+def bars_kb(name):
+    """The sizes of its memory regions together, which QEMU maps for other devices to reach."""
+    path = directory(name)
+    lines = host.read(Path(path, "resource")).splitlines()[:BARS] if path else []
+    regions = [[int(word, 16) for word in line.split()] for line in lines]
+    return sum(end - start + 1 for start, end, flags in regions if flags & IORESOURCE_MEM) // 1024

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright (C) 2026 the iommufd-rlimit-shim developers
+"""libvirt's qemu.conf, read and edited by Augeas with libvirt's own lens."""
+
+import re
+
+from . import host
+from .host import Failure
+
+try:
+    from augeas import Augeas
+except ImportError:
+    Augeas = None
+
+LENS = "Libvirtd_qemu.lns"
+LENSES = None  # Augeas knows where they are
+
+# What libvirt lets each domain use where qemu.conf does not say, and has no comment that shows it.
+DEFAULT_ACL = ["/dev/null", "/dev/full", "/dev/zero", "/dev/random", "/dev/urandom", "/dev/ptmx", "/dev/kvm"]
+
+
+def path():
+    return f"{host.ETC}/libvirt/qemu.conf"
+
+
+def read():
+    """Its settings: texts, and lists of texts. Of two of one name libvirt takes the first."""
+    try:
+        with open(path(), encoding="utf-8", errors="surrogateescape") as file:
+            text = file.read()
+    except FileNotFoundError:
+        return {}
+    tree = Tree(text)
+    return {name: tree.value(name) for name in tree.names()}
+
+
+def user(conf):
+    """Whom libvirt runs QEMU as: as qemu.conf has it, else as the distributions do. None where there is no such user."""
+    names = [conf["user"].lstrip("+")] if "user" in conf else ["libvirt-qemu", "qemu"]
+    return next(filter(None, map(host.find_user, names)), None)
+
+
+def with_devices(text, devices):
+    """The text, with these in cgroup_device_acl; it stays as it is where they are there already."""
+    tree = Tree(text)
+    present = tree.value("cgroup_device_acl") or default_acl(text)
+    missing = [device for device in devices if device not in present]
+    if not missing:
+        return text
+    tree.set_list("cgroup_device_acl", [*present, *missing])
+    return tree.text()
+
+
+def default_acl(text):
+    """As the comment in the file of this version of libvirt shows it."""
+    comment = re.search(r"^#cgroup_device_acl = \[\n((?:#.*\n)*?)#\]", text, re.M)
+    return re.findall(r'"([^"]+)"', comment[1]) if comment else DEFAULT_ACL
+
+
+class Tree:
+    """A text, as Augeas has it."""
+
+    def __init__(self, text):
+        if Augeas is None:
+            raise Failure("Python has no module augeas; install python3-augeas")
+        self.augeas = Augeas(root="/nonexistent", loadpath=LENSES, flags=Augeas.NO_LOAD | Augeas.NO_MODL_AUTOLOAD)
+        self.augeas.set("/in", text)
+        try:
+            self.augeas.text_store(LENS, "/in", "/conf")
+        except (RuntimeError, ValueError) as error:
+            line = self.augeas.get("/augeas/text/conf/error/line")
+            where = f"{path()}, line {line}" if line else path()
+            raise Failure(f"{where}: Augeas cannot read it with libvirt's lens ({error}); correct that line")
+
+    def names(self):
+        labels = [match.rpartition("/")[2] for match in self.augeas.match("/conf/*")]
+        return [label for label in map(lambda text: text.partition("[")[0], labels) if not label.startswith("#")]
+
+    def value(self, name):
+        """A text or a list of texts; None where it is not set."""
+        if not self.augeas.match(f"/conf/{name}[1]"):
+            return None
+        text = self.augeas.get(f"/conf/{name}[1]")
+        if text is not None:
+            return text
+        return [self.augeas.get(match) for match in self.augeas.match(f"/conf/{name}[1]/*")]
+
+    def set_list(self, name, texts):
+        for number, text in enumerate(texts, 1):
+            self.augeas.set(f"/conf/{name}[1]/{number}", text)
+
+    def text(self):
+        self.augeas.text_retrieve(LENS, "/in", "/conf", "/out")
+        return self.augeas.get("/out")

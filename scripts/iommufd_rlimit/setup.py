@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright (C) 2026 the iommufd-rlimit-shim developers
+"""What a host takes for the devices of the domains that are enabled: the steps to it, only those that are missing."""
+
+import os
+
+from . import host, pci, qemu_conf
+from .checks import apparmor, selinux
+from .steps import Remember, RememberNodes, Run, SetNodes, WriteFile
+
+SOCKET = "iommufd-rlimit-helper.socket"
+GROUP = "kvm"  # of the helper's socket
+UDEV_HEADER = """\
+# Written by iommufd-rlimit-libvirt, which takes it back when no domain is enabled any more. Lets QEMU of libvirt use iommufd
+# and the devices of these domains. vfioN is numbered in the order in which devices are bound: each gets a name that stays.
+"""
+
+
+def udev_path():
+    return f"{host.ETC}/udev/rules.d/72-iommufd-rlimit.rules"
+
+
+def apparmor_path():
+    return f"{host.ETC}/apparmor.d/abstractions/libvirt-qemu.d/iommufd-rlimit"
+
+
+def due_after():
+    """What has to be run after a change of a file, by its path."""
+    return {udev_path(): "udev", qemu_conf.path(): "daemon"}
+
+
+class Setup:
+    """The host as it is, for the user that QEMU of libvirt runs as."""
+
+    def __init__(self, connection, manifest, conf, user):
+        self.connection, self.manifest, self.conf, self.user = connection, manifest, conf, user
+
+    def steps(self, devices):
+        """Devices: the names of those of all domains that are enabled."""
+        devices = sorted(filter(self.is_left_to_us, devices))
+        files = [
+            *self.file(udev_path(), self.udev_rules(devices), f"group {GROUP} may use these devices"),
+            *self.file(qemu_conf.path(), self.qemu_conf(devices), "libvirt shows these devices to QEMU"),
+        ]
+        due = {due_after()[step.path] for step in files} | set(self.manifest.pending)
+        paths = node_paths([host.DEVICE, *devices])
+        if not all(map(self.is_usable, paths.values())):
+            due.add("udev")
+        nodes = [RememberNodes(paths)] if udev_path() in [step.path for step in files] else []
+        return [
+            *nodes,
+            *files,
+            *([self.run_udev()] if "udev" in due else []),
+            *self.confinement(),
+            *self.helper(),
+            *([self.restart()] if "daemon" in due else []),
+        ]
+
+    def file(self, path, content, purpose):
+        step = WriteFile(path, content, purpose, pending=due_after().get(path))
+        return [step] if step.content != step.before else []
+
+    # --- the devices
+
+    def is_left_to_us(self, name):
+        """Nobody else has a rule of udev for the device, and names it in qemu.conf."""
+        path = pci.node(name)
+        acl = qemu_conf.Tree(self.conf_before()).value("cgroup_device_acl") or []
+        cared_for = path and path in map(os.path.realpath, acl) and self.is_usable(path)
+        return not cared_for or name in self.manifest.nodes
+
+    def is_usable(self, path):
+        """By the user, as owner and mode of the file have it."""
+        info = os.stat(path)
+        if info.st_uid == self.user.uid:
+            return info.st_mode & 0o600 == 0o600
+        if info.st_gid in self.user.groups:
+            return info.st_mode & 0o060 == 0o060
+        return info.st_mode & 0o006 == 0o006
+
+    def udev_rules(self, devices):
+        rules = []
+        if host.DEVICE in self.manifest.nodes or not self.is_usable(host.DEVICE):
+            rules.append(f'SUBSYSTEM=="misc", KERNEL=="iommu", GROUP="{GROUP}", MODE="0660"')
+        for name in devices:
+            link = pci.link(name)[len("/dev/") :]
+            match = f'SUBSYSTEM=="vfio-dev", DEVPATH=="*/{name}/vfio-dev/*"'
+            rules.append(f'{match}, GROUP="{GROUP}", MODE="0660", SYMLINK+="{link}"')
+        return (UDEV_HEADER + "\n".join(rules) + "\n").encode() if rules else None
+
+    def run_udev(self):
+        subsystems = ["--subsystem-match=misc", "--subsystem-match=vfio-dev"]
+        commands = [["udevadm", "control", "--reload"], ["udevadm", "trigger", "--settle", *subsystems]]
+        return Run(commands, "udev reads its rules, and applies them to the devices that are there", pending="udev")
+
+    # --- libvirt
+
+    def conf_before(self):
+        return (self.manifest.file_before(qemu_conf.path()) or b"").decode("utf-8", "surrogateescape")
+
+    def qemu_conf(self, devices):
+        """What was there before, with the devices; where somebody else has changed it since, what is there now."""
+        text = self.conf_before()
+        if self.manifest.is_changed(qemu_conf.path()):
+            text = host.read(qemu_conf.path())
+        text = qemu_conf.with_devices(text, [host.DEVICE, *map(pci.link, devices)])
+        return text.encode("utf-8", "surrogateescape")
+
+    def restart(self):
+        command = ["systemctl", "restart", f"{host.process_name(host.libvirt_daemon_pid())}.service"]
+        purpose = "libvirt reads qemu.conf; domains that run are not touched"
+        return Run([command], purpose, pending="daemon", then=self.connection.open)
+
+    # --- what confines QEMU, and the helper
+
+    def confinement(self):
+        steps = []
+        if apparmor.is_in_force(host.libvirt_daemon_pid(), self.conf) and not apparmor.allows_iommufd():
+            rules = host.sample("apparmor").read_bytes()
+            steps += self.file(apparmor_path(), rules, "AppArmor lets QEMU of libvirt use iommufd and the helper")
+        if selinux.is_enforcing() and not selinux.has_module():
+            install = [["semodule", "-i", str(host.sample(f"{selinux.MODULE}.cil"))]]
+            purpose = "SELinux lets QEMU of libvirt use the helper"
+            steps += [Remember("modules", {selinux.MODULE: {}}), Run(install, purpose, undo=remove_module())]
+        return steps
+
+    def helper(self):
+        before = {"enabled": is_unit("enabled", SOCKET), "active": is_unit("active", SOCKET)}
+        if all(before.values()):
+            return []
+        command = [["systemctl", "enable", "--now", SOCKET]]
+        purpose = "the helper sets the mode for those whom group kvm lets ask"
+        return [Remember("units", {SOCKET: before}), Run(command, purpose, undo=restore_unit(SOCKET, before))]
+
+    # --- the way back
+
+    def restore(self):
+        """The steps to the host as it was, and the files that somebody else has changed since."""
+        changed = [path for path in self.manifest.files if self.manifest.is_changed(path)]
+        files, due = [], set(self.manifest.pending)
+        for path in self.manifest.files:
+            if path not in changed:
+                files.append(WriteFile(path, self.manifest.file_before(path), "as it was", due_after().get(path), True))
+                due.add(due_after().get(path))
+        nodes = {path: self.manifest.nodes[name] for name, path in node_paths(self.manifest.nodes).items()}
+        return [
+            *files,
+            *([self.run_udev()] if "udev" in due else []),
+            *([SetNodes(nodes)] if nodes and udev_path() not in changed else []),
+            *[Run(remove_module(), "as it was", forget=("modules", name)) for name in self.manifest.modules],
+            *[Run(restore_unit(*unit), "as it was", forget=("units", unit[0])) for unit in self.manifest.units.items()],
+            *([self.restart()] if "daemon" in due else []),
+        ], changed
+
+
+def node_paths(names):
+    """The files in /dev that there are now, by the name of the device."""
+    found = {name: name if name == host.DEVICE else pci.node(name) for name in names}
+    return {name: path for name, path in found.items() if path and os.path.exists(path)}
+
+
+def is_unit(state, name):
+    """enabled or active."""
+    return host.run(["systemctl", f"is-{state}", "--quiet", name])[0] == 0
+
+
+def restore_unit(name, before):
+    stop = [] if before["active"] else [["systemctl", "stop", name]]
+    return stop if before["enabled"] else [*stop, ["systemctl", "disable", name]]
+
+
+def remove_module():
+    return [["semodule", "-r", selinux.MODULE]]

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright (C) 2026 the iommufd-rlimit-shim developers
+"""The steps of a plan. Each says what it does, records what is there before, does it, and can undo it."""
+
+import difflib
+import os
+import re
+import stat
+
+from . import host
+from .domain_xml import DomainXml
+from .host import Failure
+from .manifest import read_bytes, write_atomically
+
+
+def difference(before, after, name):
+    """Two texts, as a unified diff."""
+    lines = [text.splitlines(keepends=True) for text in (before, after)]
+    names = [name if text else "/dev/null" for text in (before, after)]
+    # Of passwords in what is around a change nothing is shown.
+    return re.sub(r"passwd=(['\"]).*?\1", "passwd='...'", "".join(difflib.unified_diff(*lines, *names, n=2)))
+
+
+class Step:
+    what = ""  # for the plan
+
+    def show(self):
+        """The difference that it makes, where that is one of texts."""
+        return ""
+
+    def record(self, manifest):
+        """Before it is applied."""
+
+    def finish(self, manifest):
+        """After it was applied."""
+
+    def apply(self):
+        """What it is for."""
+
+    def undo(self):
+        """Back to what was there before this step."""
+
+
+class WriteFile(Step):
+    """Gives a file this content; None removes it. 'pending' names what has to be run after that."""
+
+    def __init__(self, path, content, purpose, pending=None, restores=False):
+        self.path, self.content, self.pending, self.restores = path, content, pending, restores
+        self.before = read_bytes(path)
+        self.what = f"{'write' if content is not None else 'remove'} {path}: {purpose}"
+        self.made = None  # the directory that it takes
+
+    def show(self):
+        texts = [(content or b"").decode(errors="replace") for content in (self.before, self.content)]
+        return difference(*texts, self.path)
+
+    def record(self, manifest):
+        manifest.record_file(self.path, self.content)
+        directory = os.path.dirname(self.path)
+        if not os.path.exists(directory):
+            manifest.files[self.path]["made"] = directory
+        self.made = manifest.files[self.path].get("made")
+        if self.pending:
+            manifest.pending[self.pending] = True
+
+    def apply(self):
+        self.put(self.content)
+
+    def put(self, content):
+        if content is not None:
+            os.makedirs(os.path.dirname(self.path), exist_ok=True)
+            write_atomically(self.path, content)
+            return
+        if os.path.exists(self.path):
+            os.unlink(self.path)
+        if self.made and os.path.isdir(self.made) and not os.listdir(self.made):
+            os.rmdir(self.made)
+
+    def finish(self, manifest):
+        if self.restores:
+            del manifest.files[self.path]
+
+    def undo(self):
+        self.put(self.before)
+
+
+class Run(Step):
+    """Runs commands. 'pending': due because of a change before it. 'forget': what the manifest need not know any more."""
+
+    def __init__(self, commands, purpose, undo=(), pending=None, then=None, forget=None):
+        self.commands, self.undo_commands, self.pending, self.then, self.forget = commands, undo, pending, then, forget
+        self.what = f"run {'; '.join(map(' '.join, commands))}: {purpose}"
+
+    def apply(self):
+        self.run(self.commands)
+
+    def run(self, commands):
+        for command in commands:
+            status, text = host.run(command)
+            if status:
+                raise Failure(f"'{' '.join(command)}' fails with status {status}: {text.strip()}")
+        if self.then:
+            self.then()
+
+    def finish(self, manifest):
+        manifest.pending.pop(self.pending, None)
+        if self.forget:
+            part, name = self.forget
+            del getattr(manifest, part)[name]
+
+    def undo(self):
+        self.run(self.undo_commands)
+
+
+class Remember(Step):
+    """Has the manifest remember what units and modules were before they are changed for the first time."""
+
+    def __init__(self, part, states):
+        self.part, self.states = part, states
+
+    def record(self, manifest):
+        for name, state in self.states.items():
+            getattr(manifest, self.part).setdefault(name, state)
+
+
+class Forget(Step):
+    """Has the manifest forget a domain that is as it was."""
+
+    def __init__(self, uuid):
+        self.uuid = uuid
+
+    def finish(self, manifest):
+        manifest.domains.pop(self.uuid, None)
+
+
+class RememberNodes(Remember):
+    """Of files of /dev, by the name of the device: mode, uid, gid."""
+
+    def __init__(self, paths):
+        self.paths = paths
+        infos = {name: os.stat(path) for name, path in paths.items()}
+        super().__init__("nodes", {n: [stat.S_IMODE(i.st_mode), i.st_uid, i.st_gid] for n, i in infos.items()})
+
+    def undo(self):
+        SetNodes({path: self.states[name] for name, path in self.paths.items()}).apply()
+
+
+class SetNodes(Step):
+    """Gives files of /dev the mode and owner that they had: without its rule udev leaves them as they are."""
+
+    def __init__(self, states):
+        self.states = states  # by path: mode, uid, gid
+        self.what = f"give {' '.join(states)} mode and owner from before"
+
+    def apply(self):
+        for path, (mode, uid, gid) in self.states.items():
+            os.chown(path, uid, gid)
+            os.chmod(path, mode)
+
+    def finish(self, manifest):
+        manifest.nodes.clear()
+
+
+class Define(Step):
+    """Gives a domain this configuration."""
+
+    def __init__(self, connection, domain, text, meaning, entry=None):
+        self.connection, self.domain, self.text, self.entry = connection, domain, text, entry
+        self.what = f"change domain {domain.name}: {meaning}"
+        self.before = domain.configuration()
+
+    def show(self):
+        return difference(*(DomainXml(text).text() for text in (self.before, self.text)), f"domain {self.domain.name}")
+
+    def record(self, manifest):
+        if self.entry is not None:
+            known = manifest.domains.setdefault(self.domain.uuid, {"before": self.before})
+            known.update(self.entry)
+
+    def apply(self):
+        self.connection.define(self.text)
+        self.domain = self.connection.domain(self.domain.uuid)
+        took = DomainXml(self.domain.configuration()).environment()
+        if took != DomainXml(self.text).environment():
+            raise Failure(f"libvirt did not take the change of domain {self.domain.name}: its variables are {took}")
+
+    def finish(self, manifest):
+        if self.entry is None:
+            manifest.domains.pop(self.domain.uuid, None)
+        else:
+            manifest.domains[self.domain.uuid]["after"] = self.domain.configuration()
+
+    def undo(self):
+        if self.connection.domain(self.domain.uuid).configuration() != self.before:
+            self.connection.define(self.before)
+
+
+def carry_out(steps, manifest):
+    """All of them, or none: what was done is undone where one fails."""
+    manifest.sweep()
+    before = manifest.snapshot()
+    done = []
+    try:
+        for step in steps:
+            step.record(manifest)
+            manifest.save()
+            done.append(step)
+            step.apply()
+            step.finish(manifest)
+        manifest.save()
+    except (Exception, KeyboardInterrupt) as error:
+        reason = str(error) or type(error).__name__
+        failed = take_back(done)
+        if failed:
+            manifest.save()
+            raise Failure(f"{reason}; and what was done could not be undone: {'; '.join(failed)}")
+        manifest.restore(before)
+        raise Failure(f"{reason}; what was done before that is undone, this host is as it was")
+
+
+def take_back(done):
+    """Undoes steps, then runs again what acts on the files that are back. What fails is said, and the rest is done."""
+    failed = []
+    commands = [step for step in done if isinstance(step, Run) and step.pending]
+    for action in [step.undo for step in reversed(done)] + [step.apply for step in commands]:
+        try:
+            action()
+        except Exception as error:
+            failed.append(str(error))
+    return failed
