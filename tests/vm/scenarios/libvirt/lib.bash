@@ -76,6 +76,7 @@ host_snapshot() {
 	rm -rf "$directory"
 	mkdir -p "$directory/xml"
 	cp -a /etc /var/lib/libvirt "$directory/"
+	find "$directory" -type s -delete # which diff cannot compare
 	find /etc /var/lib/libvirt -printf '%y %m %u %g %p %l\n' | sort >"$directory/modes"
 	find /dev/iommu /dev/vfio -printf '%y %m %u %g %p %l\n' | sort >"$directory/nodes"
 	systemctl is-enabled iommufd-rlimit-helper.socket >"$directory/units" || true
