@@ -133,7 +133,7 @@ def ask(path, label):
             raise Refusal("receive", error.errno or errno.ETIMEDOUT)
         judge(byte, descriptors)
         with contextlib.suppress(OSError):  # as the library does: this project's helper does not wait for it
-            connection.send(b"\0")
+            connection.send(b"\0", socket.MSG_NOSIGNAL)
 
 
 def judge(byte, descriptors):
