@@ -136,8 +136,9 @@ def process_name(pid):
 
 
 def libvirt_daemon_pid():
-    """Of the libvirt daemon that runs QEMU; None where none runs."""
-    return next((pid for pid in processes() if process_name(pid) in ("virtqemud", "libvirtd")), None)
+    """Of the libvirt daemon that runs QEMU for the system, not for a user's session; None where none runs."""
+    daemons = (pid for pid in processes() if process_name(pid) in ("virtqemud", "libvirtd"))
+    return next((pid for pid in daemons if process_field(pid, "Uid")[1:2] == ["0"]), None)
 
 
 def start_time(pid):

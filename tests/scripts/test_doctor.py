@@ -363,6 +363,8 @@ class DoctorTest(unittest.TestCase):
 
     def test_helper_of_another_user(self):
         self.device()
+        with mock.patch.object(helper, "ask_as", return_value=("listener", 65534)):
+            self.expect(self.unprivileged(), "problem", "root outside of this user namespace listens", "outside")
         with mock.patch.object(helper, "ask_as", return_value=("listener", 1234)):
             self.expect(self.unprivileged(), "problem", "user 1234 listens at", "enable --now")
 
@@ -770,7 +772,10 @@ class DoctorTest(unittest.TestCase):
 
     def test_domain_gets_what_the_daemon_hands_on(self):
         self.write("web.xml", DOMAIN.replace("LD_PRELOAD", "UNRELATED"))
+        self.write("proc/4/comm", "virtqemud\n")
+        self.write("proc/4/status", "Uid:\t1000\t1000\t1000\t1000\n")  # of a session
         self.write("proc/5/comm", "virtqemud\n")
+        self.write("proc/5/status", "Uid:\t0\t0\t0\t0\n")
         self.write("proc/5/environ", "LD_PRELOAD=libiommufd-rlimit-process.so\0IOMMUFD_RLIMIT_LOG=syslog\0")
         self.write("etc/libvirt/qemu.conf", 'user = "nobody"\n')
         target = self.examined()

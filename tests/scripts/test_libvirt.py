@@ -78,6 +78,7 @@ class LibvirtTest(unittest.TestCase):
         self.commands, self.units, self.failing = [], set(), None
         self.write("proc/meminfo", "MemTotal: 4194304 kB\n")
         self.write("proc/5/comm", "virtqemud\n")
+        self.write("proc/5/status", "Uid:\t0\t0\t0\t0\n")
         self.write("etc/libvirt/qemu.conf", CONF)
         self.write("etc/udev/rules.d/other.rules")
         self.write("var/lib/other")

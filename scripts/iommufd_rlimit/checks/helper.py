@@ -15,6 +15,7 @@ from .. import host, shim
 from .finding import OK, PROBLEM, SKIPPED
 
 SOCKET = "iommufd-rlimit-helper.socket"
+OVERFLOW_UID = 65534  # as which a user namespace shows every user that it does not map
 TIMEOUT = 10  # seconds; systemd may have to start it
 
 
@@ -70,6 +71,9 @@ def explain(target, path, who, step, error):
             group = host.owner_and_mode(path).rpartition(":")[2]
             fix = f"usermod -aG {group} {target.user.name}" if group != "root" else f"systemctl restart {SOCKET}"
             return f"{who} may not connect to the helper at {path} ({host.owner_and_mode(path)})", fix
+    if step == "listener" and error == OVERFLOW_UID:
+        what = f"root outside of this user namespace listens at {path}: the library cannot know that, and does not trust it"
+        return what, "run QEMU outside of the user namespace"
     if step == "listener":
         return f"user {error} listens at {path}, not root: the library does not trust that helper", start
     if step == "answer":
