@@ -119,9 +119,10 @@ class Setup:
             rules = host.sample("apparmor").read_bytes()
             steps += self.file(apparmor_path(), rules, "AppArmor lets QEMU of libvirt use iommufd and the helper")
         if selinux.is_enforcing() and not selinux.has_module():
-            install = [["semodule", "-i", str(host.sample(f"{selinux.MODULE}.cil"))]]
-            purpose = "SELinux lets QEMU of libvirt use the helper"
-            steps += [Remember("modules", {selinux.MODULE: {}}), Run(install, purpose, undo=remove_module())]
+            install = ["semodule", "-i", str(host.sample(f"{selinux.MODULE}.cil"))]
+            purpose = "SELinux lets QEMU of libvirt use iommufd and the helper"
+            undo = remove_module()
+            steps += [Remember("modules", {selinux.MODULE: {}}), Run([install, *label()], purpose, undo=undo)]
         return steps
 
     def helper(self):
@@ -170,4 +171,10 @@ def restore_unit(name, before):
 
 
 def remove_module():
-    return [["semodule", "-r", selinux.MODULE]]
+    return [["semodule", "-r", selinux.MODULE], *label()]
+
+
+def label():
+    """What is there already gets the label that the policy has for it now; a socket gets its own when it is made."""
+    paths = ["/usr/libexec/iommufd-rlimit-helper", f"{host.RUN}/iommufd-rlimit", host.DEVICE, "/dev/vfio"]
+    return [["restorecon", "-Ri", *paths], ["systemctl", "try-restart", SOCKET]]
