@@ -73,6 +73,7 @@ class LibvirtTest(unittest.TestCase):
         self.patch(qemu_conf, "LENSES", str(HERE / "stubs"))
         self.patch(os, "geteuid", lambda: 0)
         self.patch(os, "environ", {**os.environ, "STUB_DOMAINS": str(self.root / "domains")})
+        self.real_obstacle = obstacles.obstacle
         self.patch(obstacles, "obstacle", lambda *_: self.obstacle)
         self.obstacle = ""
         self.commands, self.units, self.failing = [], set(), None
@@ -429,6 +430,31 @@ class LibvirtTest(unittest.TestCase):
 
     def manifest_exists(self):
         return (self.root / "var/lib/shim/manifest.json").exists()
+
+    def test_obstacles(self):
+        user = host.User("qemu", 107, 107, [107, 36])
+        stranger = host.User("qemu", 107, 107, [107])
+        root = host.User("root", 0, 0, [0])
+        self.patch(obstacles.shutil, "which", lambda name: self.systemctl)
+        self.systemctl = None
+        for who, conf, said in (
+            (None, {}, "is not known: set 'user' in qemu.conf"),
+            (root, {"clear_emulator_capabilities": "0"}, "run as root with CAP_IPC_LOCK"),
+            (stranger, {}, "QEMU's user qemu is not in group kvm, which may ask the helper: usermod -aG kvm qemu"),
+            (user, {}, "this host has no systemd"),
+            (root, {}, "this host has no systemd"),
+        ):
+            self.assertIn(said, self.real_obstacle("/usr/bin/qemu", conf, who))
+        self.systemctl = "/bin/systemctl"
+        self.failing = ["systemctl", "cat", SOCKET]
+        self.assertIn("there is no unit", self.real_obstacle("/usr/bin/qemu", {}, user))
+        (self.root / "sys/class").mkdir()
+        said = self.real_obstacle("/usr/bin/qemu", {}, user)
+        self.assertIn("shows no iommufd: modprobe iommufd", said)
+        for name in ("class/misc/iommu", "class/vfio-dev"):
+            (self.root / "sys" / name).mkdir(parents=True)
+        said = self.real_obstacle("/usr/bin/qemu", {}, user)
+        self.assertIn("/usr/bin/qemu --version fails with status 0: nothing: install QEMU 9.0 or later", said)
 
     # --- bad input
 
