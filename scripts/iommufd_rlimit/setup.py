@@ -6,6 +6,7 @@ import os
 
 from . import host, pci, qemu_conf
 from .checks import apparmor, selinux
+from .manifest import read_bytes
 from .steps import Remember, RememberNodes, Run, SetNodes, WriteFile
 
 SOCKET = "iommufd-rlimit-helper.socket"
@@ -60,12 +61,20 @@ class Setup:
         step = WriteFile(path, content, purpose, pending=due_after().get(path))
         return [step] if step.content != step.before else []
 
+    def before(self, path):
+        """The text that a file had before the first change."""
+        return decoded(self.manifest.file_before(path))
+
+    def text(self, path):
+        """That which changes are made to: the one before, or what somebody else has made of it since."""
+        return decoded(read_bytes(path)) if self.manifest.is_changed(path) else self.before(path)
+
     # --- the devices
 
     def is_left_to_us(self, name):
         """Nobody else has a rule of udev for the device, and names it in qemu.conf."""
         path = pci.node(name)
-        acl = qemu_conf.Tree(self.conf_before()).value("cgroup_device_acl") or []
+        acl = qemu_conf.Tree(self.before(qemu_conf.path())).value("cgroup_device_acl") or []
         cared_for = path and path in map(os.path.realpath, acl) and self.is_usable(path)
         return not cared_for or name in self.manifest.nodes
 
@@ -86,7 +95,9 @@ class Setup:
             link = pci.link(name)[len("/dev/") :]
             match = f'SUBSYSTEM=="vfio-dev", DEVPATH=="*/{name}/vfio-dev/*"'
             rules.append(f'{match}, GROUP="{GROUP}", MODE="0660", SYMLINK+="{link}"')
-        return (UDEV_HEADER + "\n".join(rules) + "\n").encode() if rules else None
+        text = self.text(udev_path())
+        missing = [f"{rule}\n" for rule in rules if rule not in text]
+        return encoded(text + UDEV_HEADER + "".join(missing) if missing else text) or None
 
     def run_udev(self):
         subsystems = ["--subsystem-match=misc", "--subsystem-match=vfio-dev"]
@@ -95,16 +106,8 @@ class Setup:
 
     # --- libvirt
 
-    def conf_before(self):
-        return (self.manifest.file_before(qemu_conf.path()) or b"").decode("utf-8", "surrogateescape")
-
     def qemu_conf(self, devices):
-        """What was there before, with the devices; where somebody else has changed it since, what is there now."""
-        text = self.conf_before()
-        if self.manifest.is_changed(qemu_conf.path()):
-            text = host.read(qemu_conf.path())
-        text = qemu_conf.with_devices(text, [host.DEVICE, *map(pci.link, devices)])
-        return text.encode("utf-8", "surrogateescape")
+        return encoded(qemu_conf.with_devices(self.text(qemu_conf.path()), [host.DEVICE, *map(pci.link, devices)]))
 
     def restart(self):
         command = ["systemctl", "restart", f"{host.process_name(host.libvirt_daemon_pid())}.service"]
@@ -152,6 +155,15 @@ class Setup:
             *[Run(restore_unit(*unit), "as it was", forget=("units", unit[0])) for unit in self.manifest.units.items()],
             *([self.restart()] if "daemon" in due else []),
         ], changed
+
+
+def decoded(content):
+    """Of whatever encoding: it is the same again when it is encoded."""
+    return (content or b"").decode("utf-8", "surrogateescape")
+
+
+def encoded(text):
+    return text.encode("utf-8", "surrogateescape")
 
 
 def node_paths(names):

@@ -352,6 +352,21 @@ class LibvirtTest(unittest.TestCase):
         self.run_script("disable", "--all", "--yes")
         self.assertFalse((self.root / "var/lib/shim").exists())
 
+    def test_rules_of_somebody_else_are_kept(self):
+        path = Path(self.write("etc/udev/rules.d/72-iommufd-rlimit.rules", "# mine\n"))
+        self.run_script("enable", "web1", "--yes")
+        self.assertTrue(path.read_text().startswith("# mine\n"))
+        self.assertIn("0000:01:00.0", path.read_text())
+        path.write_text("# changed\n")
+        self.run_script("enable", "--all", "--yes")
+        text = path.read_text()
+        self.assertTrue(text.startswith("# changed\n"))
+        for name in ("0000:01:00.0", "0000:02:00.0"):
+            self.assertIn(name, text)
+        self.assertIn("Nothing to enable", self.run_script("enable", "--all", "--yes"))
+        self.assertIn("72-iommufd-rlimit.rules was changed", self.run_script("disable", "--all", "--yes", status=1))
+        self.assertEqual(path.read_text(), text)
+
     def test_failure_half_way_is_undone(self):
         before = self.snapshot()
         for failing in (
