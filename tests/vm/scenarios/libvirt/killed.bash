@@ -2,18 +2,8 @@
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
 # shellcheck shell=bash source=lib.bash
 #
-# enable killed by SIGKILL at each of its steps, then run again: as if never killed.
+# For the scenarios killed-*: enable is killed by SIGKILL at one of its steps, then run again: as if never killed.
 . /host/scenarios/libvirt/lib.bash
-
-host_reset
-domain d1 "$without_limit"
-domain d2 "$without_limit"
-host_snapshot before
-enable d1 d2
-host_snapshot enabled
-iommufd-rlimit-libvirt disable --all --yes
-host_snapshot after
-is_same before after
 
 # killed NUMBER: the step of this number is done, and the process ends before it knows; false if there are fewer.
 killed() {
@@ -41,7 +31,7 @@ killed() {
 
 		for kind in (steps.WriteFile, steps.Run, steps.Define):
 		    kind.apply = dying(kind.apply)
-		sys.argv = ["iommufd-rlimit-libvirt", "enable", "d1", "d2", "--yes"]
+		sys.argv = ["iommufd-rlimit-libvirt", "enable", "d1", "--yes"]
 		sys.exit(SourceFileLoader("script", "/usr/bin/iommufd-rlimit-libvirt").load_module().main())
 	END
 	[ "$result" = 137 ] && return
@@ -49,16 +39,24 @@ killed() {
 	return 1
 }
 
-number=1
-while killed "$number" >"$vms/said"; do
-	[ -e /var/lib/iommufd-rlimit-shim/manifest.json ] || fail "killed at step $number, and no manifest"
-	enable d1 d2 >"$vms/said"
-	host_snapshot again
-	is_same enabled again
+# killed_at NUMBER...: there are seven steps.
+killed_at() {
+	local number
+	host_reset
+	domain d1 "$without_limit"
+	host_snapshot before
+	enable d1 >"$vms/said"
+	host_snapshot enabled
+	for number; do
+		iommufd-rlimit-libvirt disable --all --yes >"$vms/said"
+		killed "$number" >"$vms/said" || fail "there are fewer than $number steps"
+		[ -e /var/lib/iommufd-rlimit-shim/manifest.json ] || fail "killed at step $number, and no manifest"
+		enable d1 >"$vms/said"
+		host_snapshot again
+		is_same enabled again
+		ok "killed at step $number"
+	done
 	iommufd-rlimit-libvirt disable --all --yes >"$vms/said"
 	host_snapshot after
 	is_same before after
-	number=$((number + 1))
-done
-[ "$number" -ge 8 ] || fail "there are only $number steps"
-ok "killed at each of $((number - 1)) steps"
+}

@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright (C) 2026 the iommufd-rlimit-shim developers
+# shellcheck shell=bash source=killed.bash
+. /host/scenarios/libvirt/killed.bash
+
+killed_at 6 7
+killed 8 >"$vms/said" && fail "there are more than seven steps"
+ok "there are seven steps"
