@@ -29,7 +29,6 @@ ok "libvirt was restarted"
 
 # A disable while it runs changes nothing for it; at the next start it is as without.
 iommufd-rlimit-libvirt disable --all --yes
-[ "$(virsh domstate d1 | head -n 1)" = running ] || fail "d1 does not survive: $(virsh domstate --reason d1; dmesg | tail -n 20)"
-ls -l "/proc/${pid[d1]}/fd" | grep iommu || fail "d1 has no iommufd: $(ls -l "/proc/${pid[d1]}/fd"; ls -l /dev/iommu /sys/dev/char | grep -i iommu)"
+[ "$(virsh domstate d1 | head -n 1)" = running ] || fail "d1 does not survive: $(virsh domstate --reason d1)"
 modes_are d1 process
 virsh --quiet destroy d1
