@@ -141,6 +141,12 @@ def libvirt_daemon_pid():
     return next((pid for pid in daemons if process_field(pid, "Uid")[1:2] == ["0"]), None)
 
 
+def unit(pid):
+    """The service of systemd that the process belongs to."""
+    found = re.search(r"/([^/\n]+\.service)$", read(f"{PROC}/{pid}/cgroup"), re.M)
+    return found[1] if found else f"{process_name(pid)}.service"
+
+
 def start_time(pid):
     """In seconds since 1970."""
     ticks = int(read(f"{PROC}/{pid}/stat").rpartition(")")[2].split()[19])

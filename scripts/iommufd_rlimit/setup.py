@@ -110,7 +110,7 @@ class Setup:
         return encoded(qemu_conf.with_devices(self.text(qemu_conf.path()), [host.DEVICE, *map(pci.link, devices)]))
 
     def restart(self):
-        command = ["systemctl", "restart", f"{host.process_name(host.libvirt_daemon_pid())}.service"]
+        command = ["systemctl", "restart", host.unit(host.libvirt_daemon_pid())]
         purpose = "libvirt reads qemu.conf; domains that run are not touched"
         return Run([command], purpose, pending="daemon", then=self.connection.open)
 

@@ -512,6 +512,7 @@ class DoctorTest(unittest.TestCase):
 
     def test_daemon_that_has_old_settings(self):
         path = self.write("etc/libvirt/qemu.conf")
+        self.write("proc/5/cgroup", "0::/system.slice/virtqemud.service\n")
         self.write("proc/stat", "cpu 0\nbtime 1000\n")
         self.write("proc/5/comm", "virtqemud\n")
         ticks = os.sysconf("SC_CLK_TCK")
@@ -520,7 +521,7 @@ class DoctorTest(unittest.TestCase):
         self.expect(self.found("daemon", self.domain(daemon=5)), "ok", "has read")
         os.utime(path, (1150, 1150))
         found = self.found("daemon", self.domain(daemon=5))
-        self.expect(found, "problem", "virtqemud was started before", "systemctl restart virtqemud")
+        self.expect(found, "problem", "virtqemud was started before", "systemctl restart virtqemud.service")
 
     def test_apparmor(self):
         self.write("sys/module/apparmor/parameters/enabled", "Y\n")

@@ -46,6 +46,6 @@ def check_daemon(target):
     name = host.process_name(target.daemon)
     if host.start_time(target.daemon) < os.stat(qemu_conf.path()).st_mtime:
         what = f"{name} was started before {qemu_conf.path()} was changed, and does not know the change"
-        yield PROBLEM, what, f"systemctl restart {name}"
+        yield PROBLEM, what, f"systemctl restart {host.unit(target.daemon)}"
     else:
         yield OK, f"{name} has read {qemu_conf.path()} as it is", ""
