@@ -16,6 +16,8 @@ import sys
 import tempfile
 import threading
 import unittest
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from unittest import mock
 
@@ -757,6 +759,28 @@ class DoctorTest(unittest.TestCase):
             done = self.run_script("--domain", name)
             self.assertEqual((done.returncode, done.stdout), (2, ""))
             self.assertIn(f"libvirt at qemu:///system has no domain '{name}'; 'virsh list --all'", done.stderr)
+
+    def test_all(self):
+        self.write("web.xml", DOMAIN)
+        self.write("plain.xml", DOMAIN.replace("web", "plain").replace("iommufd,id", "rng-random,id"))
+        self.write(
+            "own.xml", "<domain><name>own</name><uuid>1</uuid><memory>1</memory><iommufd enabled='yes'/></domain>"
+        )
+        self.write("etc/libvirt/qemu.conf", 'user = "nobody"\n')
+        loader = SourceFileLoader("doctor", str(SCRIPT))
+        doctor = module_from_spec(spec_from_loader("doctor", loader))
+        loader.exec_module(doctor)
+        with mock.patch.dict(os.environ, {"STUB_DOMAINS": str(self.root)}):
+            with mock.patch.object(sys, "argv", [str(SCRIPT), "--all"]):
+                found = doctor.targets(doctor.parse())
+        self.assertEqual([target.subject() for target in found], ["host", "domain own", "domain web"])
+        findings = [
+            {"subject": target.subject(), "state": "ok", "code": "kernel", "message": "x", "fix": ""}
+            for target in found
+        ]
+        with mock.patch("sys.stdout", new_callable=io.StringIO) as output:
+            report.print_text(findings)
+        self.assertIn("\ndomain web:\nok ", output.getvalue())
 
     def test_version(self):
         self.assertEqual(self.run_script("--version").stdout, f"iommufd-rlimit-doctor {VERSION}\n")
