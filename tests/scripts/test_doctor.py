@@ -767,6 +767,7 @@ class DoctorTest(unittest.TestCase):
             "own.xml", "<domain><name>own</name><uuid>1</uuid><memory>1</memory><iommufd enabled='yes'/></domain>"
         )
         self.write("etc/libvirt/qemu.conf", 'user = "nobody"\n')
+        self.write("proc/self/status", "Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nGroups:\t0\n")
         loader = SourceFileLoader("doctor", str(SCRIPT))
         doctor = module_from_spec(spec_from_loader("doctor", loader))
         loader.exec_module(doctor)
