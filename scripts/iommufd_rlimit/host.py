@@ -18,7 +18,7 @@ SYS = "/sys"
 ETC = "/etc"
 RUN = "/run"
 LOG = "/var/log"
-TIMEOUT = 20  # seconds, for each command
+TIMEOUT = 20  # seconds, for a command that only looks
 OPEN = ["sh", "-c", ': <>"$1"', "sh"]  # a file, which has to exist, for reading and writing
 
 SCRIPTS = Path(__file__).resolve().parent.parent
@@ -49,7 +49,7 @@ def read(path):
         return ""
 
 
-def run(command, user=None, environment=None):
+def run(command, user=None, environment=None, timeout=TIMEOUT):
     """A command's exit status and all that it said. As another user only for root."""
     identity = {}
     if user and user.uid != os.geteuid():
@@ -63,7 +63,7 @@ def run(command, user=None, environment=None):
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=TIMEOUT,
+            timeout=timeout,
             env={**clean, "LC_ALL": "C", **(environment or {})},
             cwd="/",
             **identity,
@@ -71,7 +71,7 @@ def run(command, user=None, environment=None):
     except FileNotFoundError:
         return 127, f"{command[0]}: not found"
     except subprocess.TimeoutExpired:
-        return 124, f"{command[0]}: no end in {TIMEOUT} s"
+        return 124, f"{command[0]}: no end in {timeout} s"
     return done.returncode, done.stdout.decode(errors="replace")
 
 

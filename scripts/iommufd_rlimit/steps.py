@@ -13,6 +13,9 @@ from .host import Failure
 from .manifest import read_bytes, write_atomically
 
 
+TIMEOUT = 600  # seconds; semodule takes a minute
+
+
 def difference(before, after, name):
     """Two texts, as a unified diff."""
     lines = [text.splitlines(keepends=True) for text in (before, after)]
@@ -96,7 +99,7 @@ class Run(Step):
 
     def run(self, commands):
         for command in commands:
-            status, text = host.run(command)
+            status, text = host.run(command, timeout=TIMEOUT)
             if status:
                 raise Failure(f"'{' '.join(command)}' fails with status {status}: {text.strip()}")
         if self.then:

@@ -118,7 +118,7 @@ class LibvirtTest(unittest.TestCase):
     def domain(self, number=1):
         return DomainXml(self.xml(number))
 
-    def run_command(self, command, *_):
+    def run_command(self, command, *_, **__):
         self.commands.append(command)
         if command == self.failing:
             self.failing = None
