@@ -44,7 +44,9 @@ class CompletionTest(unittest.TestCase):
 
     def options(self, name, *words):
         program = PROGRAMS[name]
-        command = [sys.executable, program] if name in ("iommufd-rlimit-doctor", "iommufd-rlimit-libvirt") else [program]
+        command = (
+            [sys.executable, program] if name in ("iommufd-rlimit-doctor", "iommufd-rlimit-libvirt") else [program]
+        )
         said = subprocess.run([*command, *words, "--help"], capture_output=True, text=True, timeout=60)
         found = set(re.findall(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*", said.stdout))
         return found - {"--now"}  # which is of systemctl
