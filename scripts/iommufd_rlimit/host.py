@@ -8,6 +8,7 @@ import pwd
 import re
 import stat
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import List
@@ -147,11 +148,15 @@ def unit(pid):
     return found[1] if found else f"{process_name(pid)}.service"
 
 
+def boot_time():
+    """In seconds since 1970. What /proc/stat has is of whole seconds."""
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def start_time(pid):
-    """In seconds since 1970."""
+    """In seconds since 1970, as precise as the kernel's ticks."""
     ticks = int(read(f"{PROC}/{pid}/stat").rpartition(")")[2].split()[19])
-    booted = int(re.search(r"^btime (\d+)", read(f"{PROC}/stat"), re.M)[1])
-    return booted + ticks / os.sysconf("SC_CLK_TCK")
+    return boot_time() + (ticks + 1) / os.sysconf("SC_CLK_TCK")
 
 
 def memlock_kb(pid):

@@ -515,7 +515,7 @@ class DoctorTest(unittest.TestCase):
     def test_daemon_that_has_old_settings(self):
         path = self.write("etc/libvirt/qemu.conf")
         self.write("proc/5/cgroup", "0::/system.slice/virtqemud.service\n")
-        self.write("proc/stat", "cpu 0\nbtime 1000\n")
+        self.patch("boot_time", lambda: 1000)
         self.write("proc/5/comm", "virtqemud\n")
         ticks = os.sysconf("SC_CLK_TCK")
         self.write("proc/5/stat", f"5 (a b) S {' '.join(['0'] * 18)} {100 * ticks} 0\n")
