@@ -120,6 +120,7 @@ def ask_as(user, path, label=""):
 
 def ask(path, label):
     """What the library does, step by step."""
+    device = os.stat(host.DEVICE).st_rdev  # before a profile may keep this process from it
     if label:
         confine(label)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
@@ -135,19 +136,19 @@ def ask(path, label):
             byte, descriptors, _, _ = socket.recv_fds(connection, 1, 1)
         except OSError as error:
             raise Refusal("receive", error.errno or errno.ETIMEDOUT)
-        judge(byte, descriptors)
+        judge(byte, descriptors, device)
         with contextlib.suppress(OSError):  # as the library does: this project's helper does not wait for it
             connection.send(b"\0", socket.MSG_NOSIGNAL)
 
 
-def judge(byte, descriptors):
+def judge(byte, descriptors, device):
     if not byte:
         raise Refusal("receive", errno.ECONNRESET)
     if byte != b"\0":
         raise Refusal("answer", byte[0])
     if not descriptors:
         raise Refusal("receive", errno.EBADMSG)
-    if not host.is_iommufd(os.fstat(descriptors[0])) or shim.mode_of(descriptors[0]) != "process":
+    if os.fstat(descriptors[0]).st_rdev != device or shim.mode_of(descriptors[0]) != "process":
         raise Refusal("check", errno.EPROTO)
 
 
