@@ -77,7 +77,9 @@ host_snapshot() {
 	mkdir -p "$directory/xml"
 	cp -a /etc /var/lib/libvirt "$directory/"
 	find "$directory" -type s -delete # which diff cannot compare
-	find /etc /var/lib/libvirt -printf '%y %m %u %g %p %l\n' | sort >"$directory/modes"
+	# libvirt makes a profile of AppArmor when a domain starts for the first time, and leaves it.
+	rm -rf "$directory/etc/apparmor.d/libvirt"
+	find /etc /var/lib/libvirt -path /etc/apparmor.d/libvirt -prune -o -printf '%y %m %u %g %p %l\n' | sort >"$directory/modes"
 	find /dev/iommu /dev/vfio -printf '%y %m %u %g %p %l\n' | sort >"$directory/nodes"
 	systemctl is-enabled iommufd-rlimit-helper.socket >"$directory/units" || true
 	systemctl is-active iommufd-rlimit-helper.socket >>"$directory/units" || true
