@@ -2,20 +2,23 @@
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
 # shellcheck shell=bash source=lib.bash
 #
-# From a host without the module to four domains, by nothing but the commands of iommufd-rlimit(7).
+# Four domains, by nothing but the commands of iommufd-rlimit(7): two as QEMU runs emulated, two as with KVM.
 . /host/scenarios/selinux/lib.bash
 
-host_reset
-time documented selinux-host
-documented libvirt-host
-ls -lZ /dev/iommu /dev/vfio/devices/vfio0 /run/iommufd-rlimit /usr/libexec/iommufd-rlimit-helper
-names=(web1 web2 web3 web4)
-for name in "${names[@]}"; do
+host_with_module
+for name in web1 web2 web3 web4; do
 	domain "$name"
-	iommufd-rlimit-libvirt enable "$name"
-	domain_runs "$name"
-	shim_says "$name" 'iommufd-rlimit: info:' outcome=applied requested=process effective=process via=helper
-	accounted_by_process "$name"
-	runs_as "$name" svirt_tcg_t
 done
+svirt web3 web4
+for name in web1 web2 web3 web4; do
+	iommufd-rlimit-libvirt enable "$name"
+done
+domain_is_served web1 svirt_tcg_t
+domain_is_served web2 svirt_tcg_t
+domain_is_served web3 svirt_t
+domain_is_served web4 svirt_t
 no_denial
+helper=$(systemctl show --value --property MainPID iommufd-rlimit-helper.service)
+grep -qa ':iommufd_rlimit_t:' "/proc/$helper/attr/current" || fail "the helper runs as $(cat "/proc/$helper/attr/current")"
+doctor 0 --domain web4
+doctor_says ok selinux 'lets QEMU .svirt_t. use iommufd'

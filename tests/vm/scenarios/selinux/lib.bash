@@ -5,22 +5,52 @@
 # What the scenarios of SELinux are written with: libvirt's, where the machine's own systemd has loaded a policy.
 . /host/scenarios/libvirt/lib.bash
 
-# What QEMU needs as soon as it is emulated.
-setsebool virt_use_execmem=1
+policy=$(sed -n 's/^SELINUXTYPE=//p' /etc/selinux/config)
+export policy
 
-# Of the helper, of QEMU, and of who starts QEMU, since the scenario began.
+# An emulated QEMU makes code. The other would let QEMU read all of /sys.
+setsebool virt_use_execmem=1 virt_use_usb=0
+
+# As documented, unless an earlier scenario did.
+with_module() {
+	semodule -l | grep -qx iommufd-rlimit || documented selinux-host
+}
+
+# The host of the manual, with the module.
+host_with_module() {
+	host_reset
+	with_module
+	documented libvirt-host
+}
+
+# Of the helper and of QEMU, and that QEMU is started with less than the daemon gives it.
+denials() { dmesg | grep -E 'avc:  denied .*(scontext=[^ ]*:(svirt_t|svirt_tcg_t|iommufd_rlimit_t):|noatsecure|rlimitinh)' || true; }
+
 no_denial() {
-	local denials
-	denials=$(dmesg | grep -E 'avc:  denied .*:(svirt_t|svirt_tcg_t|iommufd_rlimit_t):' || true)
-	[ -z "$denials" ] || fail "denied: $denials"
+	local denied
+	denied=$(denials)
+	[ -z "$denied" ] || fail "denied: $denied"
 	ok "no denial"
 }
 
-# As what QEMU runs.
-runs_as() { # VM TYPE
+# With the module, the helper, and each VM accounted for itself.
+domain_is_served() { # DOMAIN TYPE
 	local context
+	domain_runs "$1"
+	shim_says "$1" 'iommufd-rlimit: info:' outcome=applied requested=process effective=process via=helper
+	accounted_by_process "$1"
 	context=$(tr -d '\0' <"/proc/${pid[$1]}/attr/current")
 	[[ $context == *:"$2":* ]] || fail "$1 runs as $context"
 	[ "$(status_field "$1" CapEff)" = 0000000000000000 ] || fail "$1 has capabilities"
 	ok "$1: runs as $context, no capability"
+}
+
+# svirt DOMAIN...: with the type that QEMU has with KVM.
+svirt() {
+	local name
+	for name; do
+		sed -i "s,</domain>,<seclabel type='dynamic' model='selinux' relabel='yes'><baselabel>system_u:system_r:svirt_t:s0</baselabel></seclabel>&," \
+			"/run/$name.xml"
+		virsh --quiet define "/run/$name.xml"
+	done
 }
