@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
-"""SELinux lets QEMU use iommufd, the library and the helper: by the policy that is loaded and the labels that there are."""
+"""SELinux lets QEMU use iommufd, the library and the helper: by the policy that is loaded, and the files' labels."""
 
 import os
 import re
@@ -77,13 +77,13 @@ def check_labels(target):
         if not os.path.exists(name):
             continue
         has, wants = selinux.file_context(name), selinux.expected_context(name)
-        if selinux.type_of(has) != selinux.type_of(wants):
+        if wants and selinux.type_of(has) != selinux.type_of(wants):
             what = f"{name} is labelled {selinux.type_of(has)} in place of {selinux.type_of(wants)}"
             yield PROBLEM, what, f"restorecon {name}"
 
 
 def check_access(target, qemu):
-    """What QEMU and the helper do, asked of the policy, by the labels that there are."""
+    """What QEMU and the helper do, asked of the policy, by the labels that the files should have."""
     for name in devices(target):
         yield from check_file("QEMU", qemu, name, "chr_file", DEVICE_MAP)
     for name in libraries(target):
@@ -102,7 +102,8 @@ def check_access(target, qemu):
 
 def check_file(who, context, name, tclass, permissions):
     if os.path.exists(name):
-        yield from check_rule(who, context, f"use {name}", selinux.file_context(name), tclass, permissions)
+        label = selinux.expected_context(name) or selinux.file_context(name)
+        yield from check_rule(who, context, f"use {name}", label, tclass, permissions)
 
 
 def check_rule(who, context, does, on, tclass, permissions, boolean=None):

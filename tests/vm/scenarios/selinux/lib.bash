@@ -24,7 +24,7 @@ host_with_module() {
 }
 
 # Of the helper and of QEMU, and that QEMU is started with less than the daemon gives it.
-denials() { dmesg | grep -E 'avc:  denied .*(scontext=[^ ]*:(svirt_t|svirt_tcg_t|iommufd_rlimit_t):|noatsecure|rlimitinh)' || true; }
+denials() { dmesg | grep -E 'avc:  denied .*(scontext=[^ ]*:(svirt|svirt_tcg|iommufd_rlimit)_t:|(noatsecure|rlimitinh) .*:svirt)' || true; }
 
 no_denial() {
 	local denied
