@@ -9,7 +9,7 @@ host_with_module
 domain web1
 iommufd-rlimit-libvirt enable web1
 doctor 0 --domain web1
-doctor_says ok selinux 'lets QEMU .svirt_tcg_t. use iommufd'
+doctor_says ok selinux 'lets QEMU .svirt_[a-z_]*. use iommufd'
 
 # Files with a label that they brought from where they were made.
 library=$(find /usr/lib -name libiommufd-rlimit.so)
@@ -21,7 +21,7 @@ done
 doctor 0 --domain web1
 
 # A QEMU that did not inherit the limit. It is another limit than the domain's as well, which the check of memory says.
-domain_is_served web1 svirt_tcg_t
+domain_is_served web1 "$emulated"
 prlimit --pid "${pid[web1]}" --memlock=8388608:
 doctor 2 --domain web1
 doctor_says problem selinux 'may lock only 8 MiB'

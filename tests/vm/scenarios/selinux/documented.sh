@@ -2,7 +2,7 @@
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
 # shellcheck shell=bash source=lib.bash
 #
-# Four domains, by nothing but the commands of iommufd-rlimit(7): two as QEMU runs emulated, two as with KVM.
+# Four domains, by nothing but the commands of iommufd-rlimit(7): two as QEMU runs when it is emulated, two as it runs with KVM.
 . /host/scenarios/selinux/lib.bash
 
 host_with_module
@@ -13,8 +13,8 @@ svirt web3 web4
 for name in web1 web2 web3 web4; do
 	iommufd-rlimit-libvirt enable "$name"
 done
-domain_is_served web1 svirt_tcg_t
-domain_is_served web2 svirt_tcg_t
+domain_is_served web1 "$emulated"
+domain_is_served web2 "$emulated"
 domain_is_served web3 svirt_t
 domain_is_served web4 svirt_t
 no_denial

@@ -9,7 +9,7 @@
 host_with_module
 domain web1
 iommufd-rlimit-libvirt enable web1
-domain_is_served web1 svirt_tcg_t
+domain_is_served web1 "$emulated"
 
 # QEMU's file is the one that svirt_t starts from.
 cp "$(readlink -f "$(command -v python3)")" /usr/local/bin/hostile

@@ -6,7 +6,9 @@
 . /host/scenarios/libvirt/lib.bash
 
 policy=$(sed -n 's/^SELINUXTYPE=//p' /etc/selinux/config)
-export policy
+# What libvirt runs QEMU as: with KVM svirt_t; emulated, svirt_tcg_t in Fedora's policy, the same in Debian's.
+emulated=$(sed -n '$p' "/etc/selinux/$policy/contexts/virtual_domain_context" | cut -d : -f 3)
+export policy emulated
 
 # An emulated QEMU makes code. The other would let QEMU read all of /sys.
 setsebool virt_use_execmem=1 virt_use_usb=0
@@ -24,7 +26,7 @@ host_with_module() {
 }
 
 # Of the helper and of QEMU, and that QEMU is started with less than the daemon gives it.
-denials() { dmesg | grep -E 'avc:  denied .*(scontext=[^ ]*:(svirt|svirt_tcg|iommufd_rlimit)_t:|(noatsecure|rlimitinh) .*:svirt)' || true; }
+denials() { dmesg | grep -E 'avc:  denied .*(scontext=[^ ]*:(svirt[a-z_]*|iommufd_rlimit_t):|(noatsecure|rlimitinh) .*:svirt)' || true; }
 
 no_denial() {
 	local denied

@@ -30,7 +30,7 @@ semodule -i /run/iommufd-rlimit.cil
 
 domain web1
 iommufd-rlimit-libvirt enable web1
-domain_is_served web1 svirt_tcg_t
+domain_is_served web1 "$emulated"
 no_denial
 virsh --quiet destroy web1
 

@@ -26,7 +26,7 @@ svirt web2
 for name in web1 web2 web3; do
 	iommufd-rlimit-libvirt enable $name
 done
-domain_is_served web1 svirt_tcg_t
+domain_is_served web1 "$emulated"
 domain_is_served web2 svirt_t
 no_denial
 doctor 0 --domain web2
