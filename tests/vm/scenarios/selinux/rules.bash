@@ -12,7 +12,7 @@ with_booleans() {
 	awk -v name="$booleans" '
 		/^\t*\(allow / {
 			rule = permissions = $0
-			sub(/ \([a-z ]*\)\)\)$/, "", rule)
+			sub(/ \([a-z_ ]*\)\)\)$/, "", rule)
 			gsub(/.*\(|\)\)\)$/, "", permissions)
 			for (i = split(permissions, permission, " "); i > 0; i--) {
 				boolean = name NR "_" $2 "_" permission[i]
