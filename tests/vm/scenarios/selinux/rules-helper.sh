@@ -1,15 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
-# shellcheck shell=bash source=lib.bash
+# shellcheck shell=bash source=rules.bash
 #
 # The rules of the helper, and of systemd that starts it: a client asks, which SELinux does not confine.
-. /host/scenarios/selinux/lib.bash
-
-if [ "$policy" = targeted ]; then
-	ok "Fedora's policy has some of these rules itself"
-	exit
-fi
-# shellcheck source=rules.bash
 . /host/scenarios/selinux/rules.bash
 
 ask() {
