@@ -11,8 +11,8 @@ from .finding import OK, PROBLEM, WARNING
 HELPER = "system_u:system_r:iommufd_rlimit_t:s0"
 DEFAULT_MEMLOCK_KB = 8192  # systemd's, which a process gets back that does not inherit its limits
 
-DEVICE_USE = "getattr open read write ioctl"
-DEVICE_MAP = f"{DEVICE_USE} map"
+IOMMUFD = "open read write ioctl"
+VFIO = f"{IOMMUFD} getattr map"
 
 
 def check_selinux(target):
@@ -84,8 +84,9 @@ def check_labels(target):
 
 def check_access(target, qemu):
     """What QEMU and the helper do, asked of the policy, by the labels that the files should have."""
-    for name in devices(target):
-        yield from check_file("QEMU", qemu, name, "chr_file", DEVICE_MAP)
+    one_of_each_label = {label(name): name for name in reversed(devices(target))}
+    for name in reversed(one_of_each_label.values()):
+        yield from check_file("QEMU", qemu, name, "chr_file", IOMMUFD if name == host.DEVICE else VFIO)
     for name in libraries(target):
         yield from check_file("QEMU", qemu, name, "file", "getattr open read map execute")
     yield from check_rule("QEMU", qemu, "read /sys", selinux.file_context(host.SYS), "file", "getattr open read")
@@ -95,15 +96,19 @@ def check_access(target, qemu):
     if selinux.knows(HELPER):
         yield from check_rule("QEMU", qemu, "connect to the helper", HELPER, "unix_stream_socket", "connectto")
         yield from check_rule("QEMU", qemu, "use the helper's descriptor", HELPER, "fd", "use")
-        yield from check_file("the helper", HELPER, host.DEVICE, "chr_file", DEVICE_USE)
+        yield from check_file("the helper", HELPER, host.DEVICE, "chr_file", IOMMUFD)
         init = selinux.process_context(1)
         yield from check_rule("the helper", HELPER, "use what systemd hands to it", init, "fd", "use", "domain_fd_use")
 
 
 def check_file(who, context, name, tclass, permissions):
     if os.path.exists(name):
-        label = selinux.expected_context(name) or selinux.file_context(name)
-        yield from check_rule(who, context, f"use {name}", label, tclass, permissions)
+        yield from check_rule(who, context, f"use {name}", label(name), tclass, permissions)
+
+
+def label(name):
+    """What the file should have."""
+    return selinux.expected_context(name) or selinux.file_context(name)
 
 
 def check_rule(who, context, does, on, tclass, permissions, boolean=None):
