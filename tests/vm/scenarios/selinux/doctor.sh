@@ -13,11 +13,16 @@ doctor_says ok selinux 'lets QEMU .svirt_[a-z_]*. use iommufd'
 
 # Files with a label that they brought from where they were made.
 library=$(find /usr/lib -name libiommufd-rlimit.so)
-for file in "$library" /dev/iommu /dev/vfio/devices/vfio0 /usr/libexec/iommufd-rlimit-helper; do
-	chcon -t admin_home_t "$file" || chcon -t device_t "$file"
+for file in "$library" /dev/vfio/devices/vfio0 /usr/libexec/iommufd-rlimit-helper; do
+	chcon -t device_t "$file"
 	broken selinux "$file is labelled" "restorecon $file"
 	restorecon "$file"
 done
+# The helper cannot open this one either, which the check of the mode finds.
+chcon -t device_t /dev/iommu
+doctor 2 --domain web1
+doctor_says problem selinux '/dev/iommu is labelled device_t in place of iommu_device_t'
+restorecon /dev/iommu
 doctor 0 --domain web1
 
 # A QEMU that did not inherit the limit. It is another limit than the domain's as well, which the check of memory says.
