@@ -33,22 +33,24 @@ if ! getsebool -a | grep -q "^$booleans"; then
 fi
 documented libvirt-host
 
-# each_is_missed SOURCE COMMAND: the command says nothing with all permissions, and something without any one of the source.
+# each_is_missed SOURCE COMMAND: the command says no more than what is denied to any QEMU with all permissions, and something
+# else without any one of the source.
 each_is_missed() {
-	local boolean source target class permission said missed=0 needless=0
-	said=$(said_by "$2")
-	[ -z "$said" ] || fail "with all permissions: $said"
+	local boolean source target class permission said usual missed=0 needless=0
+	usual=$(said_by "$2")
+	printf 'usual: %s\n' "$usual"
+	! grep -E 'error:|outcome=|iommu|vfio' <<<"$usual" || fail "it does not work with all permissions"
 	while read -r boolean source target class permission; do
 		setsebool "$boolean=0"
 		if allowed "$source" "$target" "$class" "$permission"; then
 			said="the policy has it by itself"
-		elif said=$(said_by "$2") && [ -n "$said" ]; then
+		elif said=$(said_by "$2") && [ "$said" != "$usual" ]; then
 			missed=$((missed + 1))
 		else
 			said="nothing misses it" needless=$((needless + 1))
 		fi
 		setsebool "$boolean=1"
-		printf '%s: %s\n' "$boolean" "$said"
+		printf '%s: %s\n' "$boolean" "$(grep -vxF "$usual" <<<"$said" | head -n 3 | xargs)"
 	done < <(grep -E "^[^ ]* ($1) " /run/permissions)
 	[ "$needless" = 0 ] || fail "nothing misses $needless permissions"
 	ok "of $1 $missed permissions are missed"
@@ -74,5 +76,5 @@ said_by() {
 	dmesg --clear
 	"$1"
 	dmesg | sed -n 's/.*avc:  denied  {\([^}]*\)}.*scontext=[^:]*:[^:]*:\([^:]*\):.* tcontext=[^:]*:[^:]*:\([^:]*\):.* tclass=\([^ ]*\).*/denied \2 \3 \4\1/p' |
-		grep -E ' (iommu|vfio|svirt)' | sort -u | head -n 4
+		grep -E ' (iommu|vfio|svirt)' | sort -u || true
 }
