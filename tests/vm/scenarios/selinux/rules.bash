@@ -39,7 +39,7 @@ each_is_missed() {
 	local boolean source target class permission said usual missed=0 needless=0
 	usual=$(said_by "$2")
 	printf 'usual: %s\n' "$usual"
-	! grep -E 'error:|outcome=|iommu|vfio' <<<"$usual" || fail "it does not work with all permissions"
+	! grep -E 'error:|outcome=' <<<"$usual" || fail "it does not work with all permissions"
 	while read -r boolean source target class permission; do
 		setsebool "$boolean=0"
 		if allowed "$source" "$target" "$class" "$permission"; then
@@ -74,7 +74,7 @@ start_domain() {
 # What a command prints, and what was denied meanwhile.
 said_by() {
 	dmesg --clear
-	"$1"
+	"$1" </dev/null
 	dmesg | sed -n 's/.*avc:  denied  {\([^}]*\)}.*scontext=[^:]*:[^:]*:\([^:]*\):.* tcontext=[^:]*:[^:]*:\([^:]*\):.* tclass=\([^ ]*\).*/denied \2 \3 \4\1/p' |
 		grep -E ' (iommu|vfio|svirt)' | sort -u || true
 }
