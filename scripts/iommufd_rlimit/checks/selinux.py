@@ -122,17 +122,17 @@ def check_rule(who, context, does, on, tclass, permissions, boolean=None):
 
 
 def check_transition(target, qemu):
-    """Without noatsecure ld.so drops LD_PRELOAD, without rlimitinh the limit falls to the default. Neither is logged."""
+    """Without noatsecure ld.so drops LD_PRELOAD; without rlimitinh the limit falls to the default."""
     if not target.domain:
         return
     if target.pid and host.memlock_kb(target.pid) == DEFAULT_MEMLOCK_KB:
-        what = f"process {target.pid} may lock only {DEFAULT_MEMLOCK_KB // 1024} MiB: it did not inherit libvirt's limit"
+        limit = f"{DEFAULT_MEMLOCK_KB // 1024} MiB"
+        what = f"process {target.pid} may lock only {limit}: it did not inherit libvirt's limit"
         yield PROBLEM, what, "see below, then shut it down and start it again"
     if not target.daemon:
         yield WARNING, "not checked how QEMU is started: neither libvirtd nor virtqemud runs", "start it"
         return
     daemon = selinux.process_context(target.daemon)
-    yield from check_rule(
-        "the daemon of libvirt", daemon, "hand LD_PRELOAD and its limits on to QEMU", qemu, "process", "noatsecure rlimitinh"
-    )
+    hands_on = "hand LD_PRELOAD and its limits on to QEMU"
+    yield from check_rule("the daemon of libvirt", daemon, hands_on, qemu, "process", "noatsecure rlimitinh")
     yield from check_rule("QEMU", qemu, "use what libvirt hands to it", daemon, "fd", "use", "domain_fd_use")
