@@ -4,8 +4,8 @@
 
 import os
 
-from . import host, pci, qemu_conf
-from .checks import apparmor, selinux
+from . import host, pci, qemu_conf, selinux
+from .checks import apparmor
 from .manifest import read_bytes
 from .steps import Remember, RememberNodes, Run, SetNodes, WriteFile
 
@@ -121,7 +121,7 @@ class Setup:
         if apparmor.is_in_force(host.libvirt_daemon_pid(), self.conf) and not apparmor.allows_iommufd():
             rules = host.sample("apparmor").read_bytes()
             steps += self.file(apparmor_path(), rules, "AppArmor lets QEMU of libvirt use iommufd and the helper")
-        if selinux.is_enforcing() and not selinux.has_module():
+        if selinux.enforcing() and not selinux.has_module():
             install = ["semodule", "-i", str(host.sample(f"{selinux.MODULE}.cil"))]
             purpose = "SELinux lets QEMU of libvirt use iommufd and the helper"
             undo = remove_module()

@@ -546,12 +546,6 @@ class DoctorTest(unittest.TestCase):
         self.write("proc/5/attr/current", "unconfined\n")
         self.assertEqual(self.found("apparmor", target, denied), [])
 
-    def test_selinux(self):
-        self.assertEqual(self.found("selinux", self.domain(), ""), [])
-        self.write("sys/fs/selinux/enforce", "1")
-        self.expect(self.found("selinux", self.domain(), "abrt\n"), "warning", "without the module", "semodule -i")
-        self.expect(self.found("selinux", self.domain(), "abrt\niommufd-rlimit\n"), "ok", "has the module")
-
     def log(self, text, pid=7):
         self.write("log/libvirt/qemu/web.log", f"outcome of old\n2026: starting up libvirt version: 11.3.0\n{text}")
         return self.found("log", self.domain(pid=pid))

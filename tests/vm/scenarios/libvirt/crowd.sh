@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
 # shellcheck shell=bash source=clients.bash
+# suites: trixie
 #
 # Many at one instant, through the socket and the service of a real systemd: each gets the mode, none is late.
 . /host/scenarios/libvirt/clients.bash

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
 # shellcheck shell=bash source=lib.bash
+# suites: trixie
 #
 # iommufd-rlimit-libvirt with the real libvirt: what it changes, it takes back to the byte, and the old behaviour is back.
 . /host/scenarios/libvirt/lib.bash

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
 # shellcheck shell=bash source=lib.bash
+# suites: trixie
 #
 # A host where all is well, and then its settings or its devices broken in one thing at a time: the doctor finds that,
 # and nothing else.

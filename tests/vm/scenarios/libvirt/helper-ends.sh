@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
 # shellcheck shell=bash source=clients.bash
+# suites: trixie
 #
 # The helper is killed, has no device, or loses its socket: who waits for it, and who comes later.
 . /host/scenarios/libvirt/clients.bash

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
 # shellcheck shell=bash source=lib.bash
+# suites: trixie
 #
 # The socket and the service as they are installed, by a real systemd: what they cost, whom they serve, what they log.
 . /host/scenarios/libvirt/lib.bash

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
 # shellcheck shell=bash source=clients.bash
+# suites: trixie
 #
 # Peers that may connect to the helper and mean harm. Whatever they do, who opens the device meanwhile gets the mode in a
 # second, and systemd answers.

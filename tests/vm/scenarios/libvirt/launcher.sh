@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
 # shellcheck shell=bash source=lib.bash
+# suites: trixie
 #
 # A plain QEMU beside libvirt's: where the helper is there, it gets no capability from the launcher, and keeps none.
 . /host/scenarios/libvirt/lib.bash

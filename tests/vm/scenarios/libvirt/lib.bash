@@ -4,8 +4,9 @@
 #
 # What the scenarios of libvirt are written with. They run below a real systemd, process 1 of a process namespace, so that
 # units, udev and AppArmor are Debian's own, and all is done as the manual says. That systemd stays for the next scenario.
+# With SELinux it is process 1 of the machine.
 
-if [ -z "${INSIDE-}" ]; then
+if [ "$(cat /proc/1/comm)" != systemd ]; then
 	if [ ! -e /run/libvirt-systemd ]; then
 		mount -t cgroup2 cgroup2 /sys/fs/cgroup
 		echo '+cpu +memory +pids' >/sys/fs/cgroup/cgroup.subtree_control
@@ -18,7 +19,7 @@ if [ -z "${INSIDE-}" ]; then
 			exec env -i container=vm /usr/lib/systemd/systemd --unit=basic.target' </dev/null >/run/systemd.log 2>&1 &
 		until pgrep -x systemd >/run/libvirt-systemd; do sleep 0.1; done
 	fi
-	INSIDE=yes exec nsenter --target "$(cat /run/libvirt-systemd)" --all bash "$0" "$1"
+	exec nsenter --target "$(cat /run/libvirt-systemd)" --all bash "$0" "$1"
 fi
 
 . /host/guest/lib.sh

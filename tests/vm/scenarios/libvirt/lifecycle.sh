@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
 # shellcheck shell=bash source=lib.bash
+# suites: trixie
 #
 # Suspend and resume; save, which QEMU refuses with such a device; a restart of libvirt. The mode stays.
 . /host/scenarios/libvirt/lib.bash

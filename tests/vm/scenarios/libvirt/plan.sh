@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
 # shellcheck shell=bash source=lib.bash
+# suites: trixie
 #
 # What enable says before it does anything; that it does nothing twice; that a domain which runs is not touched.
 . /host/scenarios/libvirt/lib.bash

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
 # shellcheck shell=bash source=clients.bash
+# suites: trixie
 #
 # One after the other, ten thousand times: the helper is then what it was after a hundred.
 . /host/scenarios/libvirt/clients.bash

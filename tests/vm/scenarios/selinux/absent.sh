@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright (C) 2026 the iommufd-rlimit-shim developers
+# shellcheck shell=bash source=lib.bash
+#
+# Without the module: QEMU fails, and the doctor names each cause.
+. /host/scenarios/selinux/lib.bash
+
+! semodule -l | grep -qx iommufd-rlimit || semodule -r iommufd-rlimit
+host_reset
+documented libvirt-host
+domain web1
+iommufd-rlimit-libvirt enable web1
+virsh --quiet start --paused web1 && fail "web1 starts"
+denials
+doctor 2 --domain web1
+doctor_says problem selinux 'module iommufd-rlimit is not in the policy'
+doctor_says problem selinux 'does not let QEMU use /dev/iommu'
+doctor_says problem selinux 'does not let QEMU use /dev/vfio/devices/vfio0'
+# Fedora does not confine virtd_t.
+[ "$policy" = targeted ] || doctor_says problem selinux 'hand LD_PRELOAD and its limits on to QEMU'
+grep -q '^ *fix: semodule -i /usr/share/iommufd-rlimit-shim/libvirt/iommufd-rlimit.cil$' <<<"$doctor_said" ||
+	fail "the doctor does not say how to install the module"
