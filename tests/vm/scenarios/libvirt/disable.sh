@@ -16,7 +16,7 @@ domain_runs web1
 domain_runs web2
 accounted_by_process web2
 
-iommufd-rlimit-libvirt disable --yes web2 | grep -q 'a reboot is not enough' || fail "it does not say that web2 runs on as before"
+iommufd-rlimit-libvirt disable --yes web2 | grep -q 'a reboot within it is not enough' || fail "it does not say that web2 runs on as before"
 virsh dumpxml --inactive --security-info web2 | diff "$vms/before" - || fail "the XML of web2 is not what it was"
 virsh --quiet destroy web1
 virsh --quiet destroy web2
