@@ -5,11 +5,11 @@
 # Without the module: QEMU fails, and the doctor names each cause.
 . /host/scenarios/selinux/lib.bash
 
-! semodule -l | grep -qx iommufd-rlimit || semodule -r iommufd-rlimit
 host_reset
 documented libvirt-host
 domain web1
-iommufd-rlimit-libvirt enable web1
+enable web1
+documented selinux-remove # what enable has installed
 virsh --quiet start --paused web1 && fail "web1 starts"
 denials
 doctor 2 --domain web1

@@ -11,7 +11,7 @@ for name in web1 web2 web3 web4; do
 done
 svirt web3 web4
 for name in web1 web2 web3 web4; do
-	iommufd-rlimit-libvirt enable "$name"
+	enable "$name"
 done
 domain_is_served web1 "$emulated"
 domain_is_served web2 "$emulated"
