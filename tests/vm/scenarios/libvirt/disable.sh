@@ -22,7 +22,7 @@ virsh --quiet destroy web1
 virsh --quiet destroy web2
 
 # The domain without the library, the host still as it was set up.
-virsh --quiet define /run/web1.xml
+without_library web1
 domain_runs web1
 accounted_by_user web1
 

@@ -109,6 +109,12 @@ domain() {
 	ln -sf "/var/log/libvirt/qemu/$1.log" "$vms/$1/stderr"
 }
 
+# without_library NAME: as domain() defined it, whatever was done to it since.
+without_library() {
+	virsh --quiet undefine "$1"
+	virsh --quiet define "/run/$1.xml"
+}
+
 # The logs go into the results.
 trap 'for log in "$vms"/*/stderr; do cp --remove-destination "$(readlink "$log")" "$log" || rm "$log"; done 2>/dev/null' EXIT
 
