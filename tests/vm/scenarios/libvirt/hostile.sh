@@ -22,8 +22,7 @@ for how in linger linger-oob; do
 	begin $how
 	end 8
 	queued=$(sed -n 's/^queued \([0-9]*\) of 64$/\1/p' "$vms/peer")
-	forbidden=$(systemctl show --property=AcceptFileDescriptors --value iommufd-rlimit-helper.socket)
-	[ "$queued" = 64 ] || [ "$forbidden $queued" = "no 0" ] || fail "$queued of 64 sockets could be queued"
+	all_or_forbidden "$queued" 64
 	noticed=$(($(ignored) - before))
 	[ "$noticed" = "$queued" ] || fail "$noticed of $queued connections with something queued were noticed"
 	peer_end
