@@ -94,3 +94,9 @@ peer_end() {
 
 journal() { journalctl --quiet --output=cat --identifier=iommufd-rlimit-helper; }
 ignored() { journal | grep -c 'outcome=ignored' || true; }
+
+# How many descriptors a peer could queue: all, or where systemd forbids it from the start, none.
+all_or_forbidden() { # QUEUED COUNT
+	[ "$1" = "$2" ] || [ "$1 $(systemctl show --property=AcceptFileDescriptors --value iommufd-rlimit-helper.socket)" = "0 no" ] ||
+		fail "$1 of $2 descriptors could be queued"
+}

@@ -60,27 +60,36 @@ begin device-is-back
 end 1
 ok "a device that is back is found"
 
-# The socket is stopped while good ones and bad ones wait: systemd closes none of them itself, and all learn of it.
-kill -STOP "$(service MainPID)"
+# The socket is stopped while good ones and bad ones wait for a helper that accepts none, and forbids no descriptors either, as
+# none can before Linux 6.16. systemd is not to be the one that closes what is queued.
+stuck=/run/systemd/system/iommufd-rlimit-helper.service.d
+mkdir -p $stuck
+printf '[Service]\nExecStart=\nExecStart=/usr/bin/sleep infinity\n' >$stuck/stuck.conf
+systemctl daemon-reload
+systemctl restart iommufd-rlimit-helper.socket
 : >"$vms/lingering" # before it is looked into
 "${as_qemu[@]}" "$here/hostile.py" linger 32 >"$vms/lingering" &
 lingering=$!
 peer_has_queued() { [[ $(<"$vms/lingering") == *done* ]]; }
 wait_for peer_has_queued || fail "a hostile peer neither works nor ends: $(cat "$vms/lingering")"
+all_or_forbidden "$(sed -n 's/^queued \([0-9]*\) of 32$/\1/p' "$vms/lingering")" 32
 peer waiting 32
 peer_done
+holds_the_socket() { [ "$(service ActiveState)" = active ]; }
+wait_for holds_the_socket || fail "the service does not start"
 mkdir "$vms/stopped"
 touch "$vms/stopped/systemd"
 ask_systemd "$vms/stopped/systemd" &
 asker=$!
 systemctl stop iommufd-rlimit-helper.socket
 wait "$peer"
-rm "$vms/stopped/systemd"
+rm "$vms/stopped/systemd" $stuck/stuck.conf
 wait "$asker"
 systemd=$(largest "$vms/stopped/systemd.times")
 ok "a socket that is stopped while 64 wait: $(tail -n 1 "$vms/peer"); systemd answers in $systemd ms"
 [ "$systemd" -le 10000 ] || fail "systemd did not answer for $systemd ms"
+kill -KILL "$lingering"
+systemctl daemon-reload
 systemctl start iommufd-rlimit-helper.socket
 begin after-stop
 end 2
-kill -KILL "$lingering"
