@@ -34,7 +34,7 @@ class Failure(Exception):
 
 @dataclass
 class User:
-    """Whom QEMU runs as."""
+    """The user that QEMU runs as."""
 
     name: str
     uid: int

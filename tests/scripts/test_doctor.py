@@ -738,7 +738,7 @@ class DoctorTest(unittest.TestCase):
             (["--qemu", "/nonexistent"], "--qemu /nonexistent: there is no such program"),
             (["--qemu", ""], "--qemu '': there is no such program"),
             (["--domain", "nope"], "libvirt cannot be reached: Failed to connect socket"),
-            (["--watch", "0"], "argument --watch: '0' is no number of seconds above 0; see --help"),
+            (["--watch", "0"], "argument --watch: '0' is not a number of seconds above 0; see --help"),
             (["--domain", "a", "--all"], "not allowed with argument --domain; see --help"),
         ):
             done = self.run_script(*arguments)
