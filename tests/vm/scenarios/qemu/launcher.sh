@@ -47,8 +47,8 @@ says " LD_PRELOAD=$library:libm.so.6 " env LD_PRELOAD=libm.so.6 "${dry_run[@]}"
 says " LD_PRELOAD=$shim " env LD_PRELOAD=$shim "${dry_run[@]}"
 says ' IOMMUFD_RLIMIT_MODE=query ' env IOMMUFD_RLIMIT_MODE=query "${dry_run[@]}"
 says " -name 'it'\\''s'" "${dry_run[@]}" -name "it's"
-says '--user takes root' "${as_user[@]}" "${dry_run[@]}" --user vm
-says 'no no-such-qemu' "${dry_run[@]}" no-such-qemu
+says 'only root can run QEMU as another user' "${as_user[@]}" "${dry_run[@]}" --user vm
+says 'there is no no-such-qemu' "${dry_run[@]}" no-such-qemu
 says 'is this launcher' "${dry_run[@]}" "$launcher"
 
 # A 32-bit program: the head of an ELF file is all that is looked at.
