@@ -29,6 +29,7 @@ enable web3 | grep 'web3: not needed: libvirt opens iommufd and sets the mode pr
 variables="<qemu:env name='LD_PRELOAD' value='libiommufd-rlimit.so'/><qemu:env name='IOMMUFD_RLIMIT_MODE' value='process'/>"
 namespace="xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'"
 sed "s,</domain>,<qemu:commandline $namespace>$variables</qemu:commandline>&," /run/web3.xml >/run/web3-library.xml
+virsh --quiet undefine web3
 virsh --quiet define /run/web3-library.xml
 for name in web1 web2 web3; do
 	domain_runs $name
