@@ -57,6 +57,42 @@ host_reset() {
 	chmod 600 /dev/iommu /dev/vfio/devices/*
 }
 
+# As on Fedora, RHEL and Rocky: virtqemud in place of libvirtd, for this scenario.
+modular_daemons() {
+	cp /etc/libvirt/libvirt.conf /run/libvirt.conf
+	trap 'cp /run/libvirt.conf /etc/libvirt/; systemctl stop virtqemud.socket virtqemud.service; systemctl start libvirtd.socket; keep_logs' EXIT
+	# Debian's libvirt looks for no other daemon than libvirtd where no driver is named.
+	echo 'uri_default = "qemu:///system"' >>/etc/libvirt/libvirt.conf
+	apparmor_parser --replace /etc/apparmor.d/usr.sbin.virtqemud
+	systemctl stop libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket libvirtd.service
+	systemctl start virtqemud.socket
+}
+
+# From the packages to four domains, and back.
+one_command() {
+	local names=(d1 d2 d3 d4) name started
+	for name in "${names[@]}"; do domain "$name" "$without_limit"; done
+	host_snapshot before
+
+	started=$SECONDS
+	iommufd-rlimit-libvirt enable "${names[@]}" --yes
+	ok "one command: $((SECONDS - started)) s"
+	for name in "${names[@]}"; do
+		domain_runs "$name"
+		shim_says "$name" 'iommufd-rlimit: info:' outcome=applied requested=process effective=process via=helper
+		accounted_by_process "$name"
+		confined "$name"
+		modes_are "$name" process
+	done
+	ok "one command and four starts: $((SECONDS - started)) s"
+
+	for name in "${names[@]}"; do virsh --quiet destroy "$name"; done
+	iommufd-rlimit-libvirt disable --all --yes
+	host_snapshot after
+	is_same before after
+	[ ! -e /var/lib/iommufd-rlimit-shim ] || fail "/var/lib/iommufd-rlimit-shim is left"
+}
+
 # The one command, which sets the host up as well.
 enable() { iommufd-rlimit-libvirt enable --yes "$@"; }
 
@@ -117,7 +153,11 @@ without_library() {
 }
 
 # The logs go into the results.
-trap 'for log in "$vms"/*/stderr; do cp --remove-destination "$(readlink "$log")" "$log" || rm "$log"; done 2>/dev/null' EXIT
+keep_logs() {
+	local log
+	for log in "$vms"/*/stderr; do cp --remove-destination "$(readlink "$log")" "$log" || rm "$log"; done 2>/dev/null
+}
+trap keep_logs EXIT
 
 # It starts, or was started. QEMU has pinned all memory then; that a guest runs in it would only keep the machine busy.
 domain_runs() {
