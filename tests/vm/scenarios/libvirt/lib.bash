@@ -146,6 +146,12 @@ domain() {
 	ln -sf "/var/log/libvirt/qemu/$1.log" "$vms/$1/stderr"
 }
 
+# The XML by which libvirt itself gives the $device to a domain.
+hostdev() {
+	local address="domain='0' bus='0x${device:5:2}' slot='0x${device:8:2}' function='0'"
+	echo "<hostdev mode='subsystem' type='pci' managed='no'><source><address $address/></source></hostdev>"
+}
+
 # without_library NAME: as domain() defined it, whatever was done to it since.
 without_library() {
 	virsh --quiet undefine "$1"

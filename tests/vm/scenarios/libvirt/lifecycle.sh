@@ -3,7 +3,8 @@
 # shellcheck shell=bash source=lib.bash
 # suites: trixie
 #
-# Suspend and resume; save, which QEMU refuses with such a device; a restart of libvirt. The mode stays.
+# Suspend and resume; save, which QEMU refuses with such a device; attach-device, by which this libvirt knows no iommufd; a
+# restart of libvirt. The mode stays.
 . /host/scenarios/libvirt/lib.bash
 
 host_reset
@@ -21,6 +22,14 @@ cat "$vms/refusal"
 [ "$(virsh domstate d1 | head -n 1)" = running ] || fail "d1 does not run on: $(virsh domstate d1)"
 modes_are d1 process
 ok "save is refused, and d1 runs on"
+
+next_device
+hostdev >/run/hostdev.xml
+virsh attach-device d1 /run/hostdev.xml >"$vms/refusal" 2>&1 && fail "d1 gets a device, and this kernel has no legacy container"
+cat "$vms/refusal"
+accounted_by_process d1
+modes_are d1 process
+ok "attach-device is refused, and d1 runs on"
 
 systemctl restart libvirtd
 [ "$(virsh domstate d1 | head -n 1)" = running ] || fail "d1 does not survive a restart of libvirt"

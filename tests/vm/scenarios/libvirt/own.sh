@@ -12,10 +12,8 @@ touch /dev/vfio/vfio # libvirt looks whether it is there, and does not use it
 # As the sample, but with <hostdev> in place of the command line.
 own() { # NAME
 	domain "$1" '/<qemu:commandline/,/<\/qemu:commandline/d'
-	address="domain='0' bus='0x${device:5:2}' slot='0x${device:8:2}' function='0'"
-	hostdev="<hostdev mode='subsystem' type='pci' managed='no'><source><address $address/></source></hostdev>"
 	virsh --quiet undefine "$1"
-	sed -i "s,</domain>,<iommufd enabled='yes'/><devices>$hostdev</devices>&," "/run/$1.xml"
+	sed -i "s,</domain>,<iommufd enabled='yes'/><devices>$(hostdev)</devices>&," "/run/$1.xml"
 	virsh --quiet define "/run/$1.xml"
 }
 
@@ -37,6 +35,15 @@ for name in web1 web2 web3; do
 done
 shim_is_silent web1
 shim_says web3 'iommufd-rlimit: info:' outcome=already source=inherited requested=process effective=process
+
+# A second device of web1, which comes later and goes again.
+next_device
+hostdev >/run/hostdev.xml
+virsh attach-device web1 /run/hostdev.xml
+accounted_by_process web1
+modes_are web1 process
+virsh detach-device web1 /run/hostdev.xml
+
 doctor 0 --domain web1
 doctor_says ok libvirt 'the library is not needed'
 doctor_says ok process 'has mode process'
