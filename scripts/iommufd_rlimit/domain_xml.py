@@ -18,10 +18,12 @@ LIBRARY = "libiommufd-rlimit.so"
 NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
 QEMU = f"{{{NAMESPACE}}}"
 
-# What QEMU itself takes of the memory that hard_limit bounds: its heap and threads; page tables, of 8 bytes for each page
-# of 4 KiB, in QEMU and in KVM.
+# hard_limit is RLIMIT_MEMLOCK, where libvirt itself adds 1 GiB for devices that it assigns, and the limit of the domain's
+# cgroup. So it covers QEMU's heap and threads as well, and tables of 8 bytes for each page of 4 KiB, of which there are
+# four: QEMU's, KVM's, the IOMMU's, and the list of pinned pages that iommufd may keep.
 OVERHEAD_KB = 1024 * 1024
-PAGE_TABLES = 256
+PAGE_TABLES = 128
+EMULATED_IOMMU = re.compile("intel-iommu|amd-iommu|arm-smmuv3|virtio-iommu")
 
 
 def preloads(value):
@@ -123,9 +125,15 @@ class DomainXml:
         """What a limit has to cover: the guest's memory, what is mapped of its devices, and a page of the kernel."""
         return self.memory_kb() + self.bars_kb() + host.PAGE_KB
 
+    def address_spaces(self):
+        """In how many the guest's memory may be: behind an emulated IOMMU each device has its own, as libvirt counts, too."""
+        emulated = any(EMULATED_IOMMU.match(str(found["type"])) for found in self.arguments("device"))
+        return max(1, len(self.devices())) if emulated or self.root.find("devices/iommu") is not None else 1
+
     def enough_kb(self):
         """A limit that covers the guest's memory, what is mapped of its devices, and QEMU; in whole MiB."""
-        size = self.memory_kb() + self.bars_kb() + OVERHEAD_KB + self.memory_kb() // PAGE_TABLES
+        pinned = self.memory_kb() * self.address_spaces() + self.bars_kb()
+        size = pinned + OVERHEAD_KB + self.memory_kb() // PAGE_TABLES
         return -(-size // 1024) * 1024
 
     # --- the library

@@ -256,7 +256,7 @@ class DoctorTest(unittest.TestCase):
                 self.expect(self.found("capabilities", self.target(qemu=qemu)), "problem", what, f"setcap -r {qemu}")
                 self.expect(self.found("capabilities", self.domain(qemu=qemu)), "problem", what, f"setcap -r {qemu}")
                 without = self.domain(DOMAIN.replace("409600", "1024"), qemu=qemu)
-                fix = f"setcap -r {qemu}; iommufd-rlimit-libvirt enable web --limit 1281M"
+                fix = f"setcap -r {qemu}; iommufd-rlimit-libvirt enable web --limit 1282M"
                 self.expect(self.found("capabilities", without), "problem", what, fix)
 
     # --- mode
@@ -602,7 +602,7 @@ class DoctorTest(unittest.TestCase):
         )
         low = self.domain(DOMAIN.replace("409600", "262144"))  # a page is missing
         found = self.found("limit", low)
-        fix = "iommufd-rlimit-libvirt enable web --limit 1281M"
+        fix = "iommufd-rlimit-libvirt enable web --limit 1282M"
         self.expect(found, "problem", "the limit of 256 MiB does not cover 256 MiB of memory", fix)
         self.process(8, vmpin=409604)
         self.expect(

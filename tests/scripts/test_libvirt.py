@@ -29,7 +29,7 @@ HERE = Path(__file__).resolve().parent
 SCRIPT = HERE.parent.parent / "scripts/iommufd-rlimit-libvirt"
 sys.path[:0] = [str(HERE / "stubs"), str(SCRIPT.parent)]
 
-from iommufd_rlimit import host, manifest, obstacles, qemu_conf, setup  # noqa: E402
+from iommufd_rlimit import host, manifest, obstacles, qemu_conf, selinux, setup  # noqa: E402
 from iommufd_rlimit.domain_xml import DomainXml, properties  # noqa: E402
 
 loader = SourceFileLoader("script", str(SCRIPT))
@@ -161,15 +161,15 @@ class LibvirtTest(unittest.TestCase):
         said = self.run_script("enable", "web1", "web2", status=1)
         self.assertEqual(self.snapshot(), before)
         for text in (
-            "domain web1: its limit becomes 2.02 GiB, for 1 GiB of memory, 16 MiB of its devices, and what QEMU itself takes",
-            "together: 2 domains may pin 2 x 2.02 GiB = 4.039 GiB, each by its own limit; this host has 4 GiB, which is less",
+            "domain web1: its limit becomes 2.023 GiB, for 1 GiB of memory, 16 MiB of its devices, and what QEMU itself takes",
+            "together: 2 domains may pin 2 x 2.023 GiB = 4.047 GiB, each by its own limit; this host has 4 GiB, which is less",
             'KERNEL=="iommu", GROUP="kvm", MODE="0660"',
             'DEVPATH=="*/0000:01:00.0/vfio-dev/*", GROUP="kvm", MODE="0660", SYMLINK+="vfio/by-path/0000:01:00.0"',
             '+cgroup_device_acl = [ "/dev/null", "/dev/kvm", "' + host.DEVICE + '", "/dev/vfio/by-path/0000:01:00.0", ',
             f"* run systemctl enable --now {SOCKET}:",
             "* run systemctl restart virtqemud.service:",
             '+    <qemu:env name="IOMMUFD_RLIMIT_MODE" value="process"/>',
-            '+    <hard_limit unit="KiB">2117632</hard_limit>',
+            '+    <hard_limit unit="KiB">2121728</hard_limit>',
             "there is no terminal to ask on",
         ):
             self.assertIn(text, said)
@@ -193,10 +193,26 @@ class LibvirtTest(unittest.TestCase):
         self.assertEqual(self.domain().limit_kb(), 2 << 20)
         said = self.run_script("enable", "web1", "--limit", "512M", "--yes", status=1)
         self.assertIn(
-            "limit of 512 MiB does not cover 1 GiB of memory and 16 MiB of its devices: add --limit 2068M", said
+            "limit of 512 MiB does not cover 1 GiB of memory and 16 MiB of its devices: add --limit 2072M", said
         )
         with self.assertRaises(SystemExit):
             self.run_script("enable", "web1", "--limit", "2")
+
+    def test_limit_behind_an_emulated_iommu(self):
+        """Each device may map all memory, into an address space of its own."""
+        second = "<qemu:arg value='-device'/><qemu:arg value='vfio-pci,host=0000:02:00.0,iommufd=iommufd0'/></qemu:com"
+        two = DOMAIN.replace("</qemu:com", second)
+        argument = "<qemu:arg value='-device'/><qemu:arg value='arm-smmuv3,primary-bus=pcie.0'/></qemu:com"
+        for xml, copies in (
+            (two, 1),
+            (two.replace("<devices>", "<devices><iommu model='intel'/>"), 2),
+            (two.replace("</qemu:com", argument), 2),
+            (DOMAIN.replace("</qemu:com", argument), 1),
+        ):
+            domain = DomainXml(xml.replace("0N:", "01:"))
+            devices = 16 * len(domain.devices())
+            self.assertEqual(domain.enough_kb() // 1024, 1024 * copies + devices + 1024 + 8)
+            self.assertEqual(domain.least_kb(), (1024 + devices) * 1024 + host.PAGE_KB)
 
     def test_limit_that_is_there_is_kept(self):
         self.define(
@@ -268,6 +284,7 @@ class LibvirtTest(unittest.TestCase):
         self.write("sys/module/apparmor/parameters/enabled", "Y\n")
         self.write("proc/5/attr/current", "virtqemud (enforce)\n")
         self.write("sys/fs/selinux/enforce", "1")
+        self.patch(selinux, "knows", lambda context: self.ran("semodule", "-i", str(host.sample("iommufd-rlimit.cil"))))
         before = self.snapshot()
         self.run_script("enable", "web1", "--yes")
         path = self.root / "etc/apparmor.d/abstractions/libvirt-qemu.d/iommufd-rlimit"

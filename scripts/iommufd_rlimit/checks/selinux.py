@@ -8,7 +8,6 @@ import re
 from .. import host, selinux
 from .finding import OK, PROBLEM, WARNING
 
-HELPER = "system_u:system_r:iommufd_rlimit_t:s0"
 DEFAULT_MEMLOCK_KB = 8192  # systemd's, which a process gets back that does not inherit its limits
 
 IOMMUFD = "open read write ioctl"
@@ -42,7 +41,7 @@ def install_module():
 
 
 def check_module():
-    if not selinux.knows(HELPER):
+    if not selinux.has_module():
         yield PROBLEM, "the SELinux module iommufd-rlimit is not in the policy", install_module()
 
 
@@ -66,7 +65,7 @@ def path(cache, name):
 
 
 def socket(target):
-    return target.environment.get("IOMMUFD_RLIMIT_HELPER", f"{host.RUN}/iommufd-rlimit/helper.sock")
+    return target.environment.get("IOMMUFD_RLIMIT_selinux.HELPER", f"{host.RUN}/iommufd-rlimit/helper.sock")
 
 
 def check_labels(target):
@@ -92,12 +91,12 @@ def check_access(target, qemu):
     if os.path.exists(socket(target)):
         yield from check_file("QEMU", qemu, os.path.dirname(socket(target)), "dir", "search")
         yield from check_file("QEMU", qemu, socket(target), "sock_file", "write")
-    if selinux.knows(HELPER):
-        yield from check_rule("QEMU", qemu, "connect to the helper", HELPER, "unix_stream_socket", "connectto")
-        yield from check_rule("QEMU", qemu, "use the helper's descriptor", HELPER, "fd", "use")
-        yield from check_file("the helper", HELPER, host.DEVICE, "chr_file", IOMMUFD)
+    if selinux.has_module():
+        yield from check_rule("QEMU", qemu, "connect to the helper", selinux.HELPER, "unix_stream_socket", "connectto")
+        yield from check_rule("QEMU", qemu, "use the helper's descriptor", selinux.HELPER, "fd", "use")
+        yield from check_file("the helper", selinux.HELPER, host.DEVICE, "chr_file", IOMMUFD)
         init = selinux.process_context(1)
-        yield from check_rule("the helper", HELPER, "use what systemd hands to it", init, "fd", "use", "domain_fd_use")
+        yield from check_rule("the helper", selinux.HELPER, "use what systemd hands to it", init, "fd", "use", "domain_fd_use")
 
 
 def check_file(who, context, name, tclass, permissions):

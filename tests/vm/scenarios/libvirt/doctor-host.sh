@@ -14,7 +14,7 @@ doctor 0 --domain web1
 
 # Too low a limit for one VM.
 virsh --quiet memtune web1 --hard-limit 200M --config
-broken limit 'the limit of 200 MiB does not cover 256 MiB of memory, 1 MiB of devices' 'enable web1 --limit 1282M'
+broken limit 'the limit of 200 MiB does not cover 256 MiB of memory, 1 MiB of devices' 'enable web1 --limit 1283M'
 mended
 
 # No AppArmor rule; a device that libvirt does not let through; settings that libvirt has not read.

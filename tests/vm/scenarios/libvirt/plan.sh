@@ -17,7 +17,7 @@ iommufd-rlimit-libvirt enable d1 d2 --dry-run >"$vms/dry-run"
 host_snapshot unchanged
 is_same before unchanged
 for text in '+SUBSYSTEM=="misc"' '+cgroup_device_acl = ' 'run systemctl enable --now iommufd-rlimit-helper.socket' \
-	'2 domains may pin 2 x 1.252 GiB = 2.504 GiB'; do
+	'2 domains may pin 2 x 1.253 GiB = 2.506 GiB'; do
 	grep -qF "$text" "$vms/plan" || fail "the plan does not have: $text"
 done
 
