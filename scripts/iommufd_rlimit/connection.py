@@ -2,6 +2,8 @@
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
 """The connection to libvirt, and the domains that it has."""
 
+import os
+
 from .host import Failure
 
 try:
@@ -32,6 +34,11 @@ class Connection:
     @property
     def is_local_system(self):
         return self.uri == "qemu:///system"
+
+    @property
+    def is_session(self):
+        """That of the user who runs this, whose QEMU it runs as this user."""
+        return self.uri == "qemu:///session" and os.geteuid() != 0
 
     def version(self):
         """Of libvirt, such as (11, 3)."""

@@ -136,10 +136,10 @@ def process_name(pid):
     return read(f"{PROC}/{pid}/comm").strip()
 
 
-def libvirt_daemon_pid():
-    """Of the libvirt daemon that runs QEMU for the system, not for a user's session; None where none runs."""
+def libvirt_daemon_pid(uid=0):
+    """Of the libvirt daemon that runs QEMU for the system, or for the session of a user; None where none runs."""
     daemons = (pid for pid in processes() if process_name(pid) in ("virtqemud", "libvirtd"))
-    return next((pid for pid in daemons if process_field(pid, "Uid")[1:2] == ["0"]), None)
+    return next((pid for pid in daemons if process_field(pid, "Uid")[1:2] == [str(uid)]), None)
 
 
 def unit(pid):

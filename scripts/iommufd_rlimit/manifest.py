@@ -15,7 +15,16 @@ from . import host
 from .host import Failure
 
 DIRECTORY = "/var/lib/iommufd-rlimit-shim"
+OF_USER = "iommufd-rlimit-shim"  # below the user's own directory of states
 SCHEMA = 1
+
+
+def directory():
+    """For root, of the host; for a user, of the domains of this user's session."""
+    if os.geteuid() == 0:
+        return DIRECTORY
+    states = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return os.path.join(states, OF_USER)
 
 
 def digest(content):
@@ -69,12 +78,13 @@ def sync_directory(path):
 
 
 class Manifest:
-    """files, domains, nodes, units, modules: what each was before, by name. pending: commands that are still due."""
+    """files, domains, nodes, units, modules, groups: what each was before, by name. users: what each was allowed. pending:
+    commands that are still due."""
 
-    PARTS = ("files", "domains", "nodes", "units", "modules", "pending")
+    PARTS = ("files", "domains", "nodes", "units", "modules", "groups", "users", "pending")
 
     def __init__(self):
-        self.path = Path(DIRECTORY, "manifest.json")
+        self.path = Path(directory(), "manifest.json")
         try:
             read = json.loads(self.path.read_text())
         except FileNotFoundError:
@@ -146,8 +156,9 @@ def decode(text):
 
 @contextlib.contextmanager
 def lock():
-    """Only one at a time changes the host."""
-    with open(f"{host.RUN}/iommufd-rlimit-libvirt.lock", "w") as file:
+    """Only one at a time changes the host, or the domains of a user."""
+    own = os.environ.get("XDG_RUNTIME_DIR") or os.path.expanduser("~")
+    with open(f"{host.RUN if os.geteuid() == 0 else own}/.iommufd-rlimit-libvirt.lock", "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

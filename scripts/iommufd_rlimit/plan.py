@@ -4,7 +4,7 @@
 
 import re
 
-from . import host, obstacles, pci, qemu_conf, setup
+from . import host, obstacles, pci, qemu_conf, setup, users
 from .domain_xml import LIBRARY, DomainXml
 from .steps import Define, Forget, Remember, difference
 
@@ -21,6 +21,16 @@ class Plan:
     def obstacle(self, sentence):
         self.notes.append(sentence)
         self.is_incomplete = True
+
+    def restore(self, host_setup):
+        """The host, as far as nobody else has changed it since."""
+        steps, changed = host_setup.restore()
+        self.steps += steps
+        for path in changed:
+            self.obstacle(
+                f"{path} was changed by somebody else since it was written, and is left as it is; take back by hand:\n"
+                + difference(*text_before_and_after(host_setup.manifest, path), path)
+            )
 
     def text(self):
         lines = [f"{note}.\n" for note in self.notes]
@@ -43,8 +53,8 @@ def total_memory_kb():
 def plan_enable(connection, manifest, names, limit_kb):
     """names: those of domains; None for all."""
     plan = Plan()
-    conf = qemu_conf.read()
-    user = qemu_conf.user(conf)
+    conf = {} if connection.is_session else qemu_conf.read()
+    user = host.process_user("self") if connection.is_session else qemu_conf.user(conf)
     wanted, checked = {}, {}
     for domain in [connection.domain(name) for name in names] if names is not None else connection.domains():
         xml = DomainXml(domain.configuration())
@@ -57,7 +67,7 @@ def plan_enable(connection, manifest, names, limit_kb):
             plan.obstacle(f"domain {domain.name} is transient: {fix}")
             continue
         if xml.emulator not in checked:
-            checked[xml.emulator] = obstacles.obstacle(xml.emulator, conf, user)
+            checked[xml.emulator] = obstacles.obstacle(xml.emulator, conf, user, connection.is_session)
         if checked[xml.emulator]:
             plan.obstacle(f"domain {domain.name}: {checked[xml.emulator]}")
             continue
@@ -66,11 +76,17 @@ def plan_enable(connection, manifest, names, limit_kb):
         return plan
     others = [d for d in connection.domains() if d.uuid in manifest.domains and d.uuid not in wanted]
     xmls = [xml for _, xml in wanted.values()] + [DomainXml(domain.configuration()) for domain in others]
-    plan.steps = setup.Setup(connection, manifest, conf, user).steps({name for xml in xmls for name in xml.devices()})
+    devices = {name for xml in xmls for name in xml.devices()}
+    if not connection.is_session:
+        plan.steps = setup.Setup(connection, manifest, conf, user).steps(devices)
     limits = [enable_domain(plan, connection, manifest, domain, xml, limit_kb) for domain, xml in wanted.values()]
     limits += [xml.limit_kb() for xml in xmls[len(wanted) :] if xml.limit_kb()]
     if not plan.is_empty():
         plan.notes.append(meaning(limits))
+    if connection.is_session:
+        lacking = users.lacking(user, devices, max(limits), host.libvirt_daemon_pid(user.uid))
+        if lacking:
+            plan.obstacle(lacking)
     return plan
 
 
@@ -155,19 +171,17 @@ def plan_disable(connection, manifest, names):
     if names is not None and not any(uuid in manifest.domains for uuid in chosen):
         return plan
     left = [domain for uuid, domain in present.items() if uuid in manifest.domains and uuid not in chosen]
-    if left:
+    if left and connection.is_session:
+        return plan
+    if left or manifest.users:
         conf = qemu_conf.read()
         devices = {name for domain in left for name in DomainXml(domain.configuration()).devices()}
         plan.steps += setup.Setup(connection, manifest, conf, qemu_conf.user(conf)).steps(devices)
-        plan.notes.append(f"still enabled: {', '.join(sorted(domain.name for domain in left))}")
+        others = [*sorted(domain.name for domain in left), *(f"sessions of user {name}" for name in manifest.users)]
+        plan.notes.append(f"still enabled: {', '.join(others)}")
         return plan
-    steps, changed = setup.Setup(connection, manifest, {}, None).restore()
-    plan.steps += steps
-    for path in changed:
-        plan.obstacle(
-            f"{path} was changed by somebody else since it was written, and is left as it is; take back by hand:\n"
-            + difference(*text_before_and_after(manifest, path), path)
-        )
+    if not connection.is_session:
+        plan.restore(setup.Setup(connection, manifest, {}, None))
     return plan
 
 

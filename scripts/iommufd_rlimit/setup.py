@@ -13,12 +13,17 @@ SOCKET = "iommufd-rlimit-helper.socket"
 GROUP = "kvm"  # of the helper's socket
 UDEV_HEADER = """\
 # Written by iommufd-rlimit-libvirt, which takes it back when no domain is enabled any more. Lets QEMU of libvirt use iommufd
-# and the devices of these domains. vfioN is numbered in the order in which devices are bound: each gets a name that stays.
+# and these devices. vfioN is numbered in the order in which devices are bound: each gets a name that stays.
 """
 
 
 def udev_path():
     return f"{host.ETC}/udev/rules.d/72-iommufd-rlimit.rules"
+
+
+def users_udev_path():
+    """For users' own sessions."""
+    return f"{host.ETC}/udev/rules.d/72-iommufd-rlimit-users.rules"
 
 
 def apparmor_path():
@@ -27,7 +32,7 @@ def apparmor_path():
 
 def due_after():
     """What has to be run after a change of a file, by its path."""
-    return {udev_path(): "udev", qemu_conf.path(): "daemon"}
+    return {udev_path(): "udev", users_udev_path(): "udev", qemu_conf.path(): "daemon"}
 
 
 class Setup:
@@ -40,7 +45,7 @@ class Setup:
         """Devices: the names of those of all domains that are enabled."""
         devices = sorted(filter(self.is_left_to_us, devices))
         files = [
-            *self.file(udev_path(), self.udev_rules(devices), f"group {GROUP} may use these devices"),
+            *self.file(udev_path(), self.udev_rules(devices, udev_path()), f"group {GROUP} may use these devices"),
             *self.file(qemu_conf.path(), self.qemu_conf(devices), "libvirt shows these devices to QEMU"),
         ]
         due = {due_after()[step.path] for step in files} | set(self.manifest.pending)
@@ -52,7 +57,8 @@ class Setup:
             *nodes,
             *files,
             *([self.run_udev()] if "udev" in due else []),
-            *self.confinement(),
+            *self.apparmor(),
+            *self.selinux(),
             *self.helper(),
             *([self.restart()] if "daemon" in due else []),
         ]
@@ -87,7 +93,7 @@ class Setup:
             return info.st_mode & 0o060 == 0o060
         return info.st_mode & 0o006 == 0o006
 
-    def udev_rules(self, devices):
+    def udev_rules(self, devices, path):
         rules = []
         if host.DEVICE in self.manifest.nodes or not self.is_usable(host.DEVICE):
             rules.append(f'SUBSYSTEM=="misc", KERNEL=="iommu", GROUP="{GROUP}", MODE="0660"')
@@ -95,7 +101,7 @@ class Setup:
             link = pci.link(name)[len("/dev/") :]
             match = f'SUBSYSTEM=="vfio-dev", DEVPATH=="*/{name}/vfio-dev/*"'
             rules.append(f'{match}, GROUP="{GROUP}", MODE="0660", SYMLINK+="{link}"')
-        text = self.text(udev_path())
+        text = self.text(path)
         missing = [f"{rule}\n" for rule in rules if rule not in text]
         return encoded(text + UDEV_HEADER + "".join(missing) if missing else text) or None
 
@@ -112,21 +118,23 @@ class Setup:
     def restart(self):
         command = ["systemctl", "restart", host.unit(host.libvirt_daemon_pid())]
         purpose = "libvirt reads qemu.conf; domains that run are not touched"
-        return Run([command], purpose, pending="daemon", then=self.connection.open)
+        return Run([command], purpose, pending="daemon", then=self.connection and self.connection.open)
 
     # --- what confines QEMU, and the helper
 
-    def confinement(self):
-        steps = []
+    def apparmor(self):
         if apparmor.is_in_force(host.libvirt_daemon_pid(), self.conf) and not apparmor.allows_iommufd():
             rules = host.sample("apparmor").read_bytes()
-            steps += self.file(apparmor_path(), rules, "AppArmor lets QEMU of libvirt use iommufd and the helper")
+            return self.file(apparmor_path(), rules, "AppArmor lets QEMU of libvirt use iommufd and the helper")
+        return []
+
+    def selinux(self):
         if selinux.enforcing() and not selinux.has_module():
             install = ["semodule", "-i", str(host.sample(f"{selinux.MODULE}.cil"))]
             purpose = "SELinux lets QEMU of libvirt use iommufd and the helper"
             undo = remove_module()
-            steps += [Remember("modules", {selinux.MODULE: {}}), Run([install, *label()], purpose, undo=undo)]
-        return steps
+            return [Remember("modules", {selinux.MODULE: {}}), Run([install, *label()], purpose, undo=undo)]
+        return []
 
     def helper(self):
         before = {"enabled": is_unit("enabled", SOCKET), "active": is_unit("active", SOCKET)}
@@ -150,8 +158,9 @@ class Setup:
         return [
             *files,
             *([self.run_udev()] if "udev" in due else []),
-            *([SetNodes(nodes)] if nodes and udev_path() not in changed else []),
+            *([SetNodes(nodes)] if nodes and not {udev_path(), users_udev_path()} & set(changed) else []),
             *[Run(remove_module(), "as it was", forget=("modules", name)) for name in self.manifest.modules],
+            *[step for name in self.manifest.groups for step in leave_group(self.manifest, name)],
             *[Run(restore_unit(*unit), "as it was", forget=("units", unit[0])) for unit in self.manifest.units.items()],
             *([self.restart()] if "daemon" in due else []),
         ], changed
@@ -180,6 +189,12 @@ def is_unit(state, name):
 def restore_unit(name, before):
     stop = [] if before["active"] else [["systemctl", "stop", name]]
     return stop if before["enabled"] else [*stop, ["systemctl", "disable", name]]
+
+
+def leave_group(manifest, name):
+    if name not in manifest.groups:
+        return []
+    return [Run([["gpasswd", "-d", name, GROUP]], "as it was", forget=("groups", name))]
 
 
 def remove_module():

@@ -54,15 +54,16 @@ class CompletionTest(unittest.TestCase):
     def test_options(self):
         for name in PROGRAMS:
             self.assertEqual(self.complete(name, "--"), self.options(name), name)
-        for command in ("enable", "disable"):
+        for command in ("enable", "disable", "allow", "forbid"):
             name = "iommufd-rlimit-libvirt"
             self.assertEqual(self.complete(name, command, "--"), self.options(name, command))
 
     def test_arguments(self):
         self.assertEqual(self.complete("iommufd-rlimit-doctor", "--domain", ""), {"web", "db"})
-        self.assertEqual(self.complete("iommufd-rlimit-libvirt", ""), {"enable", "disable", "--help", "--version"})
+        self.assertEqual(self.complete("iommufd-rlimit-libvirt", ""), {"allow", "disable", "enable", "forbid", "--help", "--version"})
         self.assertEqual(self.complete("iommufd-rlimit-libvirt", "enable", "w"), {"web"})
         self.assertEqual(self.complete("iommufd-rlimit-libvirt", "enable", "--limit", ""), set())
+        self.assertEqual(self.complete("iommufd-rlimit-libvirt", "allow", "roo"), {"root"})
         self.assertEqual(self.complete("qemu-iommufd-rlimit", "--user", "roo"), {"root"})
 
 

@@ -29,7 +29,7 @@ HERE = Path(__file__).resolve().parent
 SCRIPT = HERE.parent.parent / "scripts/iommufd-rlimit-libvirt"
 sys.path[:0] = [str(HERE / "stubs"), str(SCRIPT.parent)]
 
-from iommufd_rlimit import host, manifest, obstacles, qemu_conf, selinux, setup  # noqa: E402
+from iommufd_rlimit import host, manifest, obstacles, qemu_conf, selinux, setup, users  # noqa: E402
 from iommufd_rlimit.domain_xml import DomainXml, properties  # noqa: E402
 
 loader = SourceFileLoader("script", str(SCRIPT))
@@ -476,16 +476,17 @@ class LibvirtTest(unittest.TestCase):
             (user, {}, "this host has no systemd"),
             (root, {}, "this host has no systemd"),
         ):
-            self.assertIn(said, self.real_obstacle("/usr/bin/qemu", conf, who))
+            self.assertIn(said, self.real_obstacle("/usr/bin/qemu", conf, who, False))
+        self.assertIn("this host has no systemd", self.real_obstacle("/usr/bin/qemu", {}, stranger, True))
         self.systemctl = "/bin/systemctl"
         self.failing = ["systemctl", "cat", SOCKET]
-        self.assertIn("there is no unit", self.real_obstacle("/usr/bin/qemu", {}, user))
+        self.assertIn("there is no unit", self.real_obstacle("/usr/bin/qemu", {}, user, False))
         (self.root / "sys/class").mkdir()
-        said = self.real_obstacle("/usr/bin/qemu", {}, user)
+        said = self.real_obstacle("/usr/bin/qemu", {}, user, False)
         self.assertIn("shows no iommufd: modprobe iommufd", said)
         for name in ("class/misc/iommu", "class/vfio-dev"):
             (self.root / "sys" / name).mkdir(parents=True)
-        said = self.real_obstacle("/usr/bin/qemu", {}, user)
+        said = self.real_obstacle("/usr/bin/qemu", {}, user, False)
         self.assertIn("/usr/bin/qemu --version fails with status 0: nothing: install QEMU 9.0 or later", said)
 
     # --- bad input
@@ -505,6 +506,96 @@ class LibvirtTest(unittest.TestCase):
             self.assertIn("not the system libvirt", self.run_script("enable", "web1", status=2))
         self.patch(os, "geteuid", lambda: 1000)
         self.assertIn("only root can change", self.run_script("enable", "web1", status=2))
+        self.assertIn("only root can say", self.run_script("forbid", "alice", status=2))
+
+    # --- a user's own session
+
+    def as_user(self):
+        """Everything after this is done by a user, with libvirt of this user's session."""
+        environment = {"LIBVIRT_DEFAULT_URI": "qemu:///session", "XDG_STATE_HOME": str(self.root / "states")}
+        self.patch(os, "environ", {**os.environ, **environment, "XDG_RUNTIME_DIR": str(self.root / "run")})
+        self.patch(os, "geteuid", lambda: 1000)
+        self.patch(host, "process_user", lambda _: host.User("alice", 1000, 1000, [1000, 36]))
+        self.patch(users.resource, "getrlimit", lambda _: (8 << 20, self.may_lock))
+        self.patch(users.os, "access", lambda *_: self.usable)
+        self.usable, self.may_lock = True, -1
+
+    def test_session(self):
+        before = self.snapshot()
+        self.as_user()
+        said = self.run_script("enable", "web1", "--yes")
+        self.assertNotIn("run ", said)
+        self.assertTrue(self.domain().is_enabled())
+        self.assertEqual(self.commands, [])
+        self.assertTrue((self.root / "states/iommufd-rlimit-shim/manifest.json").exists())
+        self.run_script("enable", "web2", "--yes")
+        self.run_script("disable", "web2", "--yes")
+        self.run_script("disable", "--all", "--yes")
+        os.rmdir(self.root / "states")
+        self.assertEqual(self.snapshot(), before)
+
+    def test_session_that_root_has_not_allowed(self):
+        self.as_user()
+        self.usable = False
+        said = self.run_script("enable", "--all", "--yes", status=1)
+        command = "sudo iommufd-rlimit-libvirt allow alice --limit 2072M 0000:01:00.0 0000:02:00.0"
+        self.assertIn(f"user alice may not use {host.DEVICE} ", said)
+        self.assertIn(f"run '{command}', then log in anew", said)
+        self.usable, self.may_lock = True, 1 << 20
+        said = self.run_script("enable", "web1", "--yes", status=1)
+        self.assertIn("1024 KiB is all that processes of user alice may lock: run 'sudo", said)
+        self.may_lock = 4 << 30
+        self.write("proc/9/comm", "libvirtd\n")
+        self.write("proc/9/status", "Uid:\t1000\t1000\t1000\t1000\n")
+        self.write("proc/9/limits", "Max locked memory         8388608              8388608              bytes\n")
+        said = self.run_script("enable", "web1", "--yes", status=1)
+        self.assertIn("process 9, has the groups and limits of an earlier login: run 'kill 9'", said)
+
+    def test_allow_and_forbid(self):
+        self.write("etc/security/limits.d/other.conf")
+        before = self.snapshot()
+        said = self.run_script("allow", "alice", "--limit", "2G", "0000:01:00.0", "--yes")
+        self.assertIn("user alice may use", said)
+        self.run_script("allow", "bob", "--limit", "4G", "0000:02:00.0", "--yes")
+        self.assertIn("Nothing to allow", self.run_script("allow", "bob", "--limit", "4G", "0000:02:00.0", "--yes"))
+        limits = (self.root / "etc/security/limits.d/iommufd-rlimit.conf").read_text()
+        self.assertIn("\nalice - memlock 2097152\nbob - memlock 4194304\n", limits)
+        rules = self.root / "etc/udev/rules.d/72-iommufd-rlimit-users.rules"
+        self.assertIn("0000:01:00.0", rules.read_text())
+        self.assertIn(SOCKET, " ".join(self.commands[-1] + sum(self.commands, [])))
+        self.run_script("enable", "web1", "--yes")
+        self.run_script("disable", "--all", "--yes")
+        self.run_script("forbid", "alice", "--yes")
+        self.assertNotIn("0000:01:00.0", rules.read_text())
+        self.assertEqual(self.units, {"enabled", "active"})
+        self.run_script("forbid", "bob", "--yes")
+        self.assertEqual(self.snapshot(), before)
+        self.assertIn("nothing was allowed", self.run_script("forbid", "bob", "--yes"))
+
+    def test_allow_beside_domains(self):
+        self.run_script("enable", "web1", "--yes")
+        enabled = self.snapshot()
+        self.run_script("allow", "alice", "--limit", "2G", "0000:02:00.0", "--yes")
+        self.run_script("forbid", "alice", "--yes")
+        files, modes, units = self.snapshot()
+        self.assertEqual({path for path in files if "security" not in path}, set(enabled[0]))
+        self.assertEqual(units, enabled[2])
+
+    def test_allow_joins_the_group(self):
+        self.patch(host, "find_user", lambda name: host.User(name, 1000, 1000, [1000]))
+        self.run_script("allow", "alice", "--limit", "2G", "0000:01:00.0", "--yes")
+        self.assertTrue(self.ran("usermod", "-aG", "kvm", "alice"))
+        self.run_script("forbid", "alice", "--yes")
+        self.assertTrue(self.ran("gpasswd", "-d", "alice", "kvm"))
+
+    def test_allow_takes_nothing_but_devices(self):
+        before = self.snapshot()
+        for device in ("0000:09:00.0", '0000:01:00.0", RUN+="/bin/sh', "../devices/0000:01:00.0"):
+            said = self.run_script("allow", "alice", "--limit", "2G", device, "--yes", status=2)
+            self.assertIn("this host has no device", said)
+        self.patch(host, "find_user", lambda name: None)
+        self.assertIn("no user 'x'", self.run_script("allow", "x", "--limit", "2G", "0000:01:00.0", "--yes", status=2))
+        self.assertEqual(self.snapshot(), before)
 
     def test_properties(self):
         self.assertEqual(properties("vfio-pci,id=a,,b,x"), {"type": "vfio-pci", "id": "a,b", "x": ""})
