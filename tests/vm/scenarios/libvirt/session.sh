@@ -56,7 +56,7 @@ iommufd-rlimit-libvirt forbid alice --yes
 for name in "${names[@]}"; do
 	as_alice virsh dumpxml --inactive "$name" | diff "$vms/$name/before" - || fail "$name is not as it was"
 done
-rm /etc/group- /etc/gshadow- /run/snapshots/before/etc/group- /run/snapshots/before/etc/gshadow- # of usermod and gpasswd
+rm -f /etc/group- /etc/gshadow- /run/snapshots/before/etc/group- /run/snapshots/before/etc/gshadow- # of usermod and gpasswd
 sed -i '/ \/etc\/\(group\|gshadow\)-/d' /run/snapshots/before/modes
 host_snapshot after
 is_same before after
