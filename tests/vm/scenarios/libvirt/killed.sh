@@ -3,79 +3,34 @@
 # shellcheck shell=bash source=lib.bash
 # suites: trixie
 #
-# enable is killed by SIGKILL before and after each of its steps, each time run again, until a run comes to its end: as if
-# never killed. The same for disable.
+# enable is killed by SIGKILL before and after each of its steps, and run again each time, until a run comes to its end: as
+# if never killed.
 . /host/scenarios/libvirt/lib.bash
-
-# until_done COMMAND...: runs the program again and again. Each run ends, by SIGKILL, at the first moment at which none before
-# it ended. Before: the manifest has the step, and nothing was done. After: it was done, and the manifest does not know.
-until_done() {
-	local result=137 runs=0
-	: >/run/moments
-	while [ "$result" = 137 ]; do
-		result=0
-		python3 - "$@" --yes >"$vms/said" 2>&1 <<-'END' || result=$?
-			import os, signal, sys
-			from importlib.machinery import SourceFileLoader
-
-			sys.path.insert(0, "/usr/share/iommufd-rlimit-shim")
-			from iommufd_rlimit import steps
-
-
-			def end_at(moment):
-			    with open("/run/moments", "r+") as file:
-			        if moment + "\n" not in file.readlines():
-			            print(moment, file=file, flush=True)
-			            os.kill(os.getpid(), signal.SIGKILL)
-
-
-			def dying(apply):
-			    def call(step):
-			        end_at(f"before {step.what}")
-			        apply(step)
-			        end_at(f"after {step.what}")
-
-			    return call
-
-
-			for kind in (steps.WriteFile, steps.Run, steps.SetNodes, steps.Define):
-			    kind.apply = dying(kind.apply)
-			sys.argv[0] = "iommufd-rlimit-libvirt"
-			sys.exit(SourceFileLoader("script", "/usr/bin/iommufd-rlimit-libvirt").load_module().main())
-		END
-		runs=$((runs + 1))
-		if [ "$result" = 137 ]; then
-			[ -e /var/lib/iommufd-rlimit-shim/manifest.json ] || fail "no manifest when killed $(tail -n 1 /run/moments)"
-			ok "killed $(tail -n 1 /run/moments)"
-		fi
-	done
-	[ "$result" = 0 ] || fail "$* ends with status $result: $(cat "$vms/said")"
-	[ "$runs" = $(($(wc -l </run/moments) + 1)) ] || fail "$runs runs, $(wc -l </run/moments) of them killed"
-}
-
-# killed_at_each_step FILE: the plan, as it was shown on the host where nothing was done yet.
-killed_at_each_step() {
-	sed -n 's/^\* \(.*\)/before \1\nafter \1/p' "$1" | sort >"$vms/expected"
-	[ -s "$vms/expected" ] || fail "the plan has no steps"
-	sort /run/moments | diff "$vms/expected" - || fail "these moments, and those of the plan"
-	ok "killed $(wc -l <"$vms/expected") times"
-}
 
 host_reset
 domain d1 "$without_limit"
 host_snapshot before
-iommufd-rlimit-libvirt enable d1 --dry-run >"$vms/enable-plan"
-enable d1 >"$vms/said"
+enable d1 >"$vms/plan"
 host_snapshot enabled
-iommufd-rlimit-libvirt disable --all --dry-run >"$vms/disable-plan"
 iommufd-rlimit-libvirt disable --all --yes >"$vms/said"
 
-until_done enable d1
-killed_at_each_step "$vms/enable-plan"
+: >"$vms/moments"
+ended=137
+while [ "$ended" = 137 ]; do
+	ended=0
+	# In a shell of its own, which says nothing of the signal.
+	(exec /host/scenarios/libvirt/killed.py "$vms/moments" enable d1 --yes) >"$vms/said" 2>&1 || ended=$?
+	[ "$ended" != 137 ] || [ -e /var/lib/iommufd-rlimit-shim/manifest.json ] || fail "killed, and no manifest"
+done 2>/dev/null
+[ "$ended" = 0 ] || fail "enable ends with status $ended: $(cat "$vms/said")"
+# What the plan has, when it was shown for a host where nothing was done.
+sed -n 's/^\* \(.*\)/before \1\nafter \1/p' "$vms/plan" | sort >"$vms/expected"
+sort "$vms/moments" | diff "$vms/expected" - || fail "it was not killed at each step"
+[ "$(wc -l <"$vms/moments")" -ge 14 ] || fail "there are fewer than seven steps"
+ok "killed $(wc -l <"$vms/moments") times, and run to its end"
+
 host_snapshot again
 is_same enabled again
-
-until_done disable --all
-killed_at_each_step "$vms/disable-plan"
+iommufd-rlimit-libvirt disable --all --yes >"$vms/said"
 host_snapshot after
 is_same before after
