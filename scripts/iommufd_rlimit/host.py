@@ -171,6 +171,10 @@ def is_iommufd(info):
     return stat.S_ISCHR(info.st_mode) and os.path.islink(link) and os.readlink(link).endswith("/misc/iommu")
 
 
+def has_device():
+    return os.path.exists(DEVICE) and is_iommufd(os.stat(DEVICE))
+
+
 def owner_and_mode(path):
     info = os.stat(path)
     try:

@@ -120,8 +120,8 @@ class DoctorTest(unittest.TestCase):
         """A character device that anyone may open takes the part of the iommufd."""
         self.patch("DEVICE", "/dev/null")
         link = self.root / "sys/dev/char/1:3"
-        link.parent.mkdir(parents=True)
-        link.symlink_to("../../devices/virtual/misc/iommu")
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.is_symlink() or link.symlink_to("../../devices/virtual/misc/iommu")
 
     # --- kernel, device
 
@@ -169,7 +169,11 @@ class DoctorTest(unittest.TestCase):
 
     def test_file_in_place_of_the_device(self):
         self.patch("DEVICE", self.write("iommu"))
-        self.expect(self.found("device", self.target()), "problem", "something else", "rm ")
+        self.expect(self.found("device", self.target()), "skipped", "something else", "")
+        self.write("sys/class/misc/iommu/dev", "10:124\n")
+        fix = f"rm {host.DEVICE}; mknod -m 660 {host.DEVICE} c 10 124; udevadm trigger"
+        self.expect(self.found("device", self.target()), "problem", "something else", fix)
+        self.assertEqual(self.found("mode", self.target()), [])
 
     def test_device_that_may_be_used(self):
         self.device()
@@ -262,7 +266,7 @@ class DoctorTest(unittest.TestCase):
     # --- mode
 
     def mode(self, lines):
-        self.patch("DEVICE", "/dev/null")
+        self.device()
         return self.found("mode", self.target(), lines)
 
     def outcome(self, words):
@@ -405,7 +409,7 @@ class DoctorTest(unittest.TestCase):
         self.assertEqual(self.mode("ERROR: ld.so: object 'x' from LD_PRELOAD cannot be preloaded\n"), [])
 
     def test_process_with_the_capability(self):
-        self.patch("DEVICE", "/dev/null")
+        self.device()
         self.process(7, capabilities=1 << 24)
         self.expect(self.found("mode", self.target(pid=7)), "ok", "has CAP_SYS_RESOURCE")
 
@@ -495,7 +499,10 @@ class DoctorTest(unittest.TestCase):
         self.bound("nvgrace-gpu-vfio-pci", "vfio3")
         found = self.found("devices", self.domain())
         self.expect(found, "ok", "0000:01:00.0 has driver nvgrace-gpu-vfio-pci and file /dev/vfio/devices/vfio3")
-        self.expect(found, "problem", "there is no file /dev/vfio/devices/vfio3", "udevadm trigger")
+        self.write("sys/class/vfio-dev/vfio3/dev", "511:3\n")
+        found = self.found("devices", self.domain())
+        fix = "mknod -m 660 /dev/vfio/devices/vfio3 c 511 3; udevadm trigger"
+        self.expect(found, "problem", "there is no file /dev/vfio/devices/vfio3", fix)
         self.patch("node", lambda name: "/dev/null", device_checks.pci)
         with mock.patch.object(device_checks, "check_access", return_value=("ok", "access", "")):
             self.expect(self.found("devices", self.domain()), "ok", "access")

@@ -17,7 +17,12 @@ def check_device(target):
     if host.is_iommufd(info):
         yield check_access(host.DEVICE, target)
     else:
-        yield PROBLEM, f"{host.DEVICE} is something else than iommufd", f"rm {host.DEVICE}; udevadm trigger"
+        what = f"{host.DEVICE} is something else than iommufd"
+        number = host.read(f"{host.SYS}/class/misc/iommu/dev").strip()
+        if number:
+            yield PROBLEM, what, f"rm {host.DEVICE}; {make_file(host.DEVICE, number, 'misc')}"
+        else:
+            yield SKIPPED, f"{what}: correct check kernel", ""
 
 
 def missing(error):
@@ -28,7 +33,13 @@ def missing(error):
         return SKIPPED, f"{what}: correct check kernel", ""
     if host.is_container():
         return PROBLEM, f"{what} in this container", f"start the container with --device {host.DEVICE}"
-    return PROBLEM, what, f"mknod -m 660 {host.DEVICE} c {number.replace(':', ' ')}"
+    return PROBLEM, what, make_file(host.DEVICE, number, "misc")
+
+
+def make_file(path, number, subsystem):
+    """The commands that make a file as the kernel does when the device appears, and have udev apply its rules to it."""
+    trigger = f"udevadm trigger --settle --subsystem-match={subsystem}"
+    return f"mknod -m 660 {path} c {number.replace(':', ' ')}; {trigger}"
 
 
 def check_access(path, target):
@@ -67,7 +78,8 @@ def check_devices(target):
             if os.path.exists(path):
                 yield check_access(path, target)
             else:
-                yield PROBLEM, f"there is no file {path}", "udevadm trigger --settle --subsystem-match=vfio-dev"
+                number = host.read(f"{host.SYS}/class/vfio-dev/{os.path.basename(path)}/dev").strip()
+                yield PROBLEM, f"there is no file {path}", make_file(path, number, "vfio-dev")
         elif "vfio" in driver:
             what = f"driver {driver} made no file for device {name}"
             yield PROBLEM, what, "boot a kernel with CONFIG_VFIO_DEVICE_CDEV; see check cdev"

@@ -34,13 +34,13 @@ def check_helper(target):
         return
     path = target.environment.get("IOMMUFD_RLIMIT_HELPER") or f"{host.RUN}/iommufd-rlimit/helper.sock"
     if path == "none":
-        fix = "unset IOMMUFD_RLIMIT_HELPER"
+        fix = f"virsh edit {target.domain}" if target.domain else "unset IOMMUFD_RLIMIT_HELPER"
         yield PROBLEM, f"user {user.name} lacks CAP_SYS_RESOURCE, and IOMMUFD_RLIMIT_HELPER=none", fix
         return
     if user.uid != os.geteuid() and os.geteuid() != 0:
         yield SKIPPED, f"the helper at {path}: only root can ask it as user {user.name}", ""
         return
-    if not os.path.exists(host.DEVICE):
+    if not host.has_device():
         yield SKIPPED, f"the helper at {path}: correct check device", ""
         return
     label = confinement(target)

@@ -2,8 +2,6 @@
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
 """An iommufd that the user opens gets the mode."""
 
-import os
-
 from .. import host, shim
 from . import helper
 from .finding import OK, PROBLEM, SKIPPED, WARNING
@@ -11,7 +9,7 @@ from .finding import OK, PROBLEM, SKIPPED, WARNING
 
 def check_mode(target):
     """Opens an iommufd with the library in place: it sets the mode, asks the helper, reads back, and says so."""
-    if target.libvirt_sets_mode() or not target.wants_library() or not os.path.exists(host.DEVICE):
+    if target.libvirt_sets_mode() or not target.wants_library() or not host.has_device():
         return
     if target.pid and host.has_capability(target.pid, host.CAP_SYS_RESOURCE):
         yield OK, f"process {target.pid} has CAP_SYS_RESOURCE: it needs no helper", ""

@@ -3,55 +3,81 @@
 # shellcheck shell=bash source=lib.bash
 # suites: trixie
 #
-# A host where all is well, and then its settings or its devices broken in one thing at a time: the doctor finds that,
-# and nothing else.
+# A host where all is well, and then its settings and its devices broken in a few things at a time: the doctor finds these,
+# and nothing else, and what it says is to be done mends them.
 . /host/scenarios/libvirt/lib.bash
 
 host_reset
 domain web1
 enable web1
 doctor 0 --domain web1
+node=$(readlink -f "/dev/vfio/by-path/$device")
 
-# Too low a limit for one VM.
+# Too low a limit for one VM; no AppArmor rule; a device that libvirt does not let through.
 virsh --quiet memtune web1 --hard-limit 200M --config
-broken limit 'the limit of 200 MiB does not cover 256 MiB of memory, 1 MiB of devices' 'enable web1 --limit 1283M'
-mended
-
-# No AppArmor rule; a device that libvirt does not let through; settings that libvirt has not read.
 rm /etc/apparmor.d/abstractions/libvirt-qemu.d/iommufd-rlimit
-broken apparmor 'does not let QEMU use iommufd' 'enable web1'
-mended
 sed -i 's,"/dev/iommu"\, ,,' /etc/libvirt/qemu.conf
 systemctl restart libvirtd
-broken acl 'does not get /dev/iommu' 'enable web1'
+broken limit 'the limit of 200 MiB does not cover 256 MiB of memory, 1 MiB of devices' 'enable web1 --limit 1283M' \
+	apparmor 'does not let QEMU use iommufd' 'enable web1' \
+	acl 'does not get /dev/iommu' 'enable web1'
 mended
+
+# Settings that libvirt has not read; a device that only root may use, one that libvirt's QEMU may not use.
 sleep 1
 touch /etc/libvirt/qemu.conf
-broken daemon 'libvirtd was started before /etc/libvirt/qemu.conf was changed' 'systemctl restart libvirtd'
+chmod 600 "$node"
+chgrp root /dev/iommu
+broken daemon 'libvirtd was started before /etc/libvirt/qemu.conf was changed' 'systemctl restart libvirtd' \
+	devices "may not use $node .0600 root:kvm." 'enable web1' \
+	device 'may not use /dev/iommu .0660 root:root.' 'enable web1'
 mended
 
-# A device that only root may use; one that libvirt's QEMU may not use; no device; no iommufd at all.
-chmod 600 /dev/vfio/devices/vfio*
-broken devices 'may not use /dev/vfio/devices/vfio[0-9]* .0600 root:kvm.' 'enable web1'
-mended
-chgrp root /dev/iommu
-broken device 'may not use /dev/iommu .0660 root:root.' 'enable web1'
+# No file of a device, and of iommufd, or something else in its place.
+rm /dev/iommu "$node"
+broken device 'No such file' 'mknod -m 660 /dev/iommu c 10' devices "there is no file $node" "mknod -m 660 $node c "
 mended
 rm /dev/iommu
-broken device 'No such file' 'mknod -m 660 /dev/iommu c 10'
-bash -ec "$(sed -n 's/^ *fix: //p' <<<"$doctor_said")"
-broken device 'may not use /dev/iommu .0660 root:root.' 'enable web1'
+touch /dev/iommu
+broken device 'something else than iommufd' 'rm /dev/iommu; mknod -m 660 /dev/iommu c 10'
 mended
-mount -t tmpfs none /sys/class/misc
-broken kernel 'shows no iommufd' 'modprobe iommufd'
-umount /sys/class/misc
 
-# A device without a driver; with none for VFIO there would be another.
+# A kernel without, as far as can be seen: it is the machine's own with less to be seen of it.
+cp -a /sys/class /run/class
+rm -r /run/class/misc /run/class/vfio-dev
+mkdir /run/class/misc
+mount --bind /run/class /sys/class
+broken kernel 'shows no iommufd' 'modprobe iommufd' cdev 'shows no VFIO devices' 'modprobe vfio-pci'
+zcat /proc/config.gz | sed '/CONFIG_IOMMUFD=/d; /CONFIG_VFIO_DEVICE_CDEV=/d' | gzip >/run/config.gz
+mount --bind /run/config.gz /proc/config.gz
+broken kernel 'built without iommufd' 'boot one of 6.2' cdev 'built without CONFIG_VFIO_DEVICE_CDEV' 'boot one of 6.6'
+umount /proc/config.gz /sys/class
+
+# A device without a driver; one with a driver that is none for VFIO, and none at all.
 echo "$device" >"/sys/bus/pci/devices/$device/driver/unbind"
 broken devices "device $device has no driver" "driverctl set-override $device vfio-pci"
-echo "$device" >/sys/bus/pci/drivers_probe
-udevadm settle
+mended
+disk=$(basename "$(readlink -f /sys/block/vda/device/..)")
+virsh dumpxml --inactive web1 >/run/web1-good.xml
+second="<qemu:arg value='-device'/><qemu:arg value='vfio-pci,host=0000:77:00.0,iommufd=iommufd0'/>"
+sed "s/host=$device/host=$disk/; s,</qemu:commandline>,$second&," /run/web1-good.xml >/run/web1-bad.xml
+virsh --quiet define /run/web1-bad.xml
+broken devices "device $disk has driver virtio-pci, which is none for VFIO" "driverctl set-override $disk vfio-pci" \
+	devices 'this host has no device 0000:77:00.0' 'virsh edit web1'
+virsh --quiet define /run/web1-good.xml # as by virsh edit
 doctor 0 --domain web1
+
+# In a user namespace, as in a container.
+doctor_said=$(unshare --user --map-root-user iommufd-rlimit-doctor) || true
+printf '%s\n' "$doctor_said"
+doctor_says problem namespace 'in a user namespace'
+touch /run/.containerenv
+mv /dev/iommu /dev/iommu.away
+doctor_said=$(iommufd-rlimit-doctor) || true
+printf '%s\n' "$doctor_said"
+mv /dev/iommu.away /dev/iommu
+rm /run/.containerenv
+doctor_says problem device 'No such file or directory in this container'
 
 # Those who may not look into all of it are told so.
 as_user=(setpriv --reuid=1000 --regid=1000 --clear-groups)

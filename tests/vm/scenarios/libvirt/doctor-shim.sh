@@ -25,6 +25,11 @@ mv "$library" /run/wrong
 broken library 'cannot open shared object file' ldconfig
 mv /run/library "$library"
 
+# Set-user-ID, which ld.so says nothing of.
+chmod u+s "$qemu"
+broken library 'it is set-user-ID' "chmod ug-s $qemu"
+mended
+
 # File capabilities, for which ld.so does not take the library even by name, and one for which nothing is accounted.
 setcap cap_sys_resource=ep "$qemu"
 broken capabilities 'has file capabilities: ld.so ignores' "setcap -r $qemu"
@@ -47,8 +52,31 @@ chgrp root /run/iommufd-rlimit/helper.sock
 broken helper 'may not connect to the helper at /run/iommufd-rlimit/helper.sock .0660 root:root.' 'systemctl restart'
 mended
 
-# A mode that is misspelt.
-virsh dumpxml --inactive web1 | sed "s/value='process'/value='proces'/" >/run/typo.xml
+# One that runs on since another was installed; one of another version than the library.
+helper_file=/usr/libexec/iommufd-rlimit-helper
+cp "$helper_file" /run/helper
+rm "$helper_file"
+cp /run/helper "$helper_file"
+broken helper 'is an older one than that which is installed' 'systemctl restart iommufd-rlimit-helper.service'
+mended
+systemctl stop iommufd-rlimit-helper.service
+version=$("$helper_file" --version | grep -o '[0-9.]*$')
+sed -i "s/${version//./\\.}/${version%?}x/" "$helper_file"
+broken helper "of version ${version%?}x, the library of $version" 'install libiommufd-rlimit and iommufd-rlimit-helper of the same'
+cp /run/helper "$helper_file.new"
+mv "$helper_file.new" "$helper_file"
+systemctl restart iommufd-rlimit-helper.service
+doctor 0 --domain web1
+
+# A mode that is misspelt; a domain that asks for none, without the helper.
+virsh dumpxml --inactive web1 >/run/web1-good.xml
+sed "s/value='process'/value='query'/; s,</qemu:commandline>,<qemu:env name='IOMMUFD_RLIMIT_HELPER' value='none'/>&," \
+	/run/web1-good.xml >/run/query.xml
+virsh --quiet define /run/query.xml
+doctor 2 --domain web1
+doctor_says problem helper 'IOMMUFD_RLIMIT_HELPER=none'
+doctor_says warning mode 'IOMMUFD_RLIMIT_MODE=query leaves the mode at user'
+sed "s/value='process'/value='proces'/" /run/web1-good.xml >/run/typo.xml
 virsh --quiet define /run/typo.xml
 broken mode 'IOMMUFD_RLIMIT_MODE=proces is not understood: it takes process, user, query or off' 'enable web1'
 mended

@@ -15,7 +15,13 @@ for name in web1 web2; do without_library "$name"; done
 domain_runs web1
 accounted_by_user web1
 confined web1
+doctor 2 --domain web1
+doctor_says problem library 'LD_PRELOAD does not name the library'
+doctor_says problem process 'runs without the library'
+doctor_says problem process 'has mode user'
 domain_fails web2 '= -12 (Cannot allocate memory)'
+doctor 2 --domain web2
+doctor_says ok log '-12 .Cannot allocate memory.: the memory limit did not allow it'
 virsh --quiet destroy web1
 
 documented libvirt 's/vfio-guest/web1/; s/enable/enable --yes/'

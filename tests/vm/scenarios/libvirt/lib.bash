@@ -215,19 +215,26 @@ doctor_says() { # LEVEL CHECK TEXT
 	ok "doctor: $1 $2 $3"
 }
 
-# broken CHECK TEXT FIX: the doctor finds one problem in domain web1, found by this check, and what to do.
+# broken [CHECK TEXT FIX]...: the doctor finds these problems in domain web1, each by this check, and no others, and says
+# what to do.
 broken() {
+	local count=$(($# / 3))
 	doctor 2 --domain web1
-	doctor_says problem "$1" "$2"
-	grep -q "^ *fix: .*$3" <<<"$doctor_said" || fail "the doctor does not say what to do: $3"
-	[ "$(grep -c '^\(problem\|warning\)' <<<"$doctor_said")" = 1 ] || fail "the doctor finds more than is broken"
+	while [ $# -gt 0 ]; do
+		doctor_says problem "$1" "$2"
+		grep -q "^ *fix: .*$3" <<<"$doctor_said" || fail "the doctor does not say what to do: $3"
+		shift 3
+	done
+	[ "$(grep -c '^\(problem\|warning\)' <<<"$doctor_said")" = "$count" ] || fail "the doctor finds more than is broken"
 }
 
 # mended: what the doctor said is to be done is done, and all is well.
 mended() {
-	local fix
-	fix=$(sed -n 's/^ *fix: //p' <<<"$doctor_said")
-	bash -ec "${fix//libvirt enable/libvirt enable --yes}" || fail "this does not run: $fix"
+	local fix fixes
+	mapfile -t fixes < <(sed -n 's/^ *fix: //p' <<<"$doctor_said" | awk '!seen[$0]++')
+	for fix in "${fixes[@]}"; do
+		bash -ec "${fix//libvirt enable/libvirt enable --yes}" || fail "this does not run: $fix"
+		ok "done: $fix"
+	done
 	doctor 0 --domain web1
-	ok "mended: $fix"
 }
