@@ -58,7 +58,7 @@ class DocsTest(unittest.TestCase):
             self.assertIn(f"    {command}", readme)
 
     def test_every_setting(self):
-        source = (TOP / "shim/config.c").read_text()
+        source = (TOP / "shim/library/config.c").read_text()
         table = source[source.index("variables[CONFIG_VARIABLES]") : source.index("};\n")]
         page = TOP / "docs/iommufd-rlimit.7"
         for name in re.findall(r'"(IOMMUFD_RLIMIT_\w+)"', table):
@@ -67,23 +67,23 @@ class DocsTest(unittest.TestCase):
             self.assertIn(word, words(page, "Cm"))
 
     def test_every_outcome(self):
-        names = re.findall(r'\[OUTCOME_\w+\] = \{ "(\w+)"', (TOP / "shim/outcome.c").read_text())
+        names = re.findall(r'\[OUTCOME_\w+\] = \{ "(\w+)"', (TOP / "shim/library/outcome.c").read_text())
         self.assertEqual(len(names), 8)
         self.assertLessEqual(set(names), words(TOP / "docs/iommufd-rlimit.7", "Cm"))
 
     def test_every_helper_step(self):
-        source = (TOP / "shim/helper_client.c").read_text()
+        source = (TOP / "shim/library/helper_client.c").read_text()
         names = set(re.findall(r'\[HELPER_\w+\] = "(\w+)"', source))
         self.assertEqual(len(names), 7)
         self.assertEqual(names, set(diagnostics()))
 
     def test_every_errno_of_the_helper_client(self):
         """Those that have a hint of their own, and those that the header of the client lists."""
-        hints = re.findall(r"\{ HELPER_(\w+), (E\w+|0),\s+\"([^\"]*)\"", (TOP / "shim/hint.c").read_text())
+        hints = re.findall(r"\{ HELPER_(\w+), (E\w+|0),\s+\"([^\"]*)\"", (TOP / "shim/library/hint.c").read_text())
         self.assertGreater(len(hints), 10)
         named = [(step.lower(), error) for step, error, _ in hints if error != "0"]
 
-        header = (TOP / "shim/helper_client.h").read_text()
+        header = (TOP / "shim/library/helper_client.h").read_text()
         listed = header[header.index("The errno value of the result, by step:") : header.index("Never blocks longer")]
         for step, text in re.findall(r"HELPER_([A-Z]+) +(.*?)(?= \* +HELPER_[A-Z]+ |\Z)", listed, re.S):
             named += [(step.lower(), error) for error in re.findall(r"\bE[A-Z]{3,}\b", text)]
@@ -97,7 +97,7 @@ class DocsTest(unittest.TestCase):
                 self.assertIn(f".Ql {command}", page[step.lower()][0])
 
     def test_every_outcome_and_exit_status_of_the_helper(self):
-        source = (TOP / "shim/helper.c").read_text()
+        source = (TOP / "shim/helper/helper.c").read_text()
         outcomes = set(re.findall(r'log_peer\(LOG_LEVEL_\w+, "(\w+)"', source))
         self.assertEqual(len(outcomes), 4)
         page = TOP / "docs/iommufd-rlimit-helper.8"
@@ -116,7 +116,7 @@ class DocsTest(unittest.TestCase):
 
         seen = set()
         names = r"`\w+(?:\(\))?`"
-        for functions, file in re.findall(rf"({names}(?:(?:, | and ){names})*) in `(shim/\w+\.[ch])`", text):
+        for functions, file in re.findall(rf"({names}(?:(?:, | and ){names})*) in `(shim/\w+/\w+\.[ch])`", text):
             for name in re.findall(r"`(\w+(?:\(\))?)`", functions):
                 # A definition at the left margin, be it of a function or of a table.
                 definition = rf"^\w.*\b{re.escape(name.removesuffix('()'))}" + (r"\(" if name.endswith("()") else r"\b")
