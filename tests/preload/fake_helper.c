@@ -3,7 +3,7 @@
 
 #include "fake_helper.h"
 #include "../mock_mode.h"
-#include "run.h"
+#include "child.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -64,7 +64,7 @@ static _Noreturn void run_helper(const struct fake_helper *helper, int ready)
 	int listener =
 		socket(AF_UNIX, (helper->type ? helper->type : SOCK_STREAM) | SOCK_CLOEXEC, 0);
 
-	strcpy(address.sun_path, run_path("helper.sock"));
+	strcpy(address.sun_path, child_path("helper.sock"));
 	if (helper->uid && setresuid(helper->uid, helper->uid, helper->uid) < 0)
 		_exit(1);
 	prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of user clears it */
@@ -89,7 +89,7 @@ void fake_helper_start(struct fake_helper helper)
 	int ready[2];
 	char byte;
 
-	remove(run_path("helper.sock"));
+	remove(child_path("helper.sock"));
 	assert_int_equal(pipe(ready), 0);
 	child = fork();
 	assert_true(child >= 0);
@@ -100,7 +100,7 @@ void fake_helper_start(struct fake_helper helper)
 	close(ready[1]);
 	assert_int_equal(read(ready[0], &byte, 1), 0); /* until it listens */
 	close(ready[0]);
-	run_setenv("IOMMUFD_RLIMIT_HELPER", run_path("helper.sock"));
+	child_setenv("IOMMUFD_RLIMIT_HELPER", child_path("helper.sock"));
 }
 
 void fake_helper_stop(void)

@@ -3,7 +3,7 @@
 
 /* Other libraries in LD_PRELOAD, before and after this one. */
 
-#include "run.h"
+#include "child.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -14,45 +14,45 @@ static void preload(const char *first, const char *second, const char *third)
 	char list[1024];
 
 	snprintf(list, sizeof(list), "%s:%s:%s", first, second, third);
-	run_setenv("LD_PRELOAD", list);
+	child_setenv("LD_PRELOAD", list);
 }
 
 /* ld.so says what it does not find, and goes on without. */
 static int is_missing(const char *library)
 {
-	struct run opener;
+	struct child opener;
 
-	run_setenv("LD_PRELOAD", library);
-	run_opener(&opener, "OPENER", (const char *[]){ "open", "/", "0", NULL });
+	child_setenv("LD_PRELOAD", library);
+	child_opener(&opener, "OPENER", (const char *[]){ "open", "/", "0", NULL });
 	return strstr(opener.err, library) != NULL;
 }
 
-static void assert_device(const struct run *opener)
+static void assert_device(const struct child *opener)
 {
 	assert_int_equal(opener->status, 0);
 	assert_has_not(opener->out, "return=-1 ");
 	assert_has(opener->out, " errno=4242 cloexec=1 ");
 	assert_has(opener->err, "outcome=applied ");
-	assert_int_equal(run_lines(opener->err), 1);
-	assert_int_equal(run_lines(opener->ioctls), 2);
+	assert_int_equal(child_lines(opener->err), 1);
+	assert_int_equal(child_lines(opener->ioctls), 2);
 }
 
 static void opens_device(const char *entry)
 {
-	struct run opener;
+	struct child opener;
 
-	remove(run_path("ioctls"));
-	run_opener(&opener, "OPENER", (const char *[]){ entry, "/dev/iommu", NULL });
+	remove(child_path("ioctls"));
+	child_opener(&opener, "OPENER", (const char *[]){ entry, "/dev/iommu", NULL });
 	assert_device(&opener);
 }
 
 static void opens_others(const char *entry)
 {
-	struct run opener;
+	struct child opener;
 
-	run_opener(&opener, "OPENER", (const char *[]){ entry, "/etc/passwd", "0", NULL });
+	child_opener(&opener, "OPENER", (const char *[]){ entry, "/etc/passwd", "0", NULL });
 	assert_has(opener.out, " mode=0644 ");
-	run_opener(&opener, "OPENER", (const char *[]){ entry, "/nowhere/iommu", "0", NULL });
+	child_opener(&opener, "OPENER", (const char *[]){ entry, "/nowhere/iommu", "0", NULL });
 	assert_has(opener.out, "return=-1 errno=2 ");
 	assert_string_equal(opener.err, "");
 }
@@ -71,10 +71,10 @@ static void in_any_order(const char *library)
 {
 	if (is_missing(library))
 		skip();
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
-	preload(library, run_tool("SHIM"), run_tool("MOCK"));
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	preload(library, child_tool("SHIM"), child_tool("MOCK"));
 	together();
-	preload(run_tool("SHIM"), library, run_tool("MOCK"));
+	preload(child_tool("SHIM"), library, child_tool("MOCK"));
 	together();
 }
 
@@ -83,8 +83,8 @@ static void behind(const char *library)
 {
 	if (is_missing(library))
 		skip();
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
-	preload(run_tool("SHIM"), run_tool("MOCK"), library);
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	preload(child_tool("SHIM"), child_tool("MOCK"), library);
 	together();
 }
 
@@ -104,14 +104,14 @@ static void test_fakechroot(void **state)
 static void test_fakeroot(void **state)
 {
 	static const char command[] = "/usr/bin/fakeroot";
-	struct run opener;
+	struct child opener;
 
 	(void)state;
 	if (access(command, X_OK))
 		skip();
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
-	run(&opener, NULL,
-	    (const char *[]){ command, run_tool("OPENER"), "open", "/dev/iommu", NULL });
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_run(&opener, NULL,
+		  (const char *[]){ command, child_tool("OPENER"), "open", "/dev/iommu", NULL });
 	assert_device(&opener);
 }
 
@@ -124,7 +124,7 @@ static void test_jemalloc(void **state)
 static void test_sanitizer(void **state)
 {
 	(void)state;
-	run_setenv("ASAN_OPTIONS", "verify_asan_link_order=0");
+	child_setenv("ASAN_OPTIONS", "verify_asan_link_order=0");
 	in_any_order("libasan.so.8");
 }
 
@@ -146,7 +146,7 @@ static void test_umockdev(void **state)
 	behind("libumockdev-preload.so.0");
 }
 
-#define TEST(function) cmocka_unit_test_setup_teardown(function, run_setup, run_teardown)
+#define TEST(function) cmocka_unit_test_setup_teardown(function, child_setup, child_teardown)
 
 int main(void)
 {

@@ -3,7 +3,7 @@
 
 /* Each entry point, by every name that a compiler gives it; and what is none of our business. */
 
-#include "run.h"
+#include "child.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -30,10 +30,10 @@ static void each_entry(void (*check)(const char *build, const char *entry))
 {
 	for (size_t b = 0; b < LENGTH(builds); b++)
 		for (size_t e = 0; e < LENGTH(entries); e++) {
-			struct run probe;
+			struct child probe;
 
-			run_opener(&probe, builds[b],
-				   (const char *[]){ entries[e], "/", "0x10000", NULL });
+			child_opener(&probe, builds[b],
+				     (const char *[]){ entries[e], "/", "0x10000", NULL });
 			if (WEXITSTATUS(probe.status) == 77)
 				continue; /* the opener says that it has no such entry */
 			assert_int_equal(probe.status, 0);
@@ -48,28 +48,28 @@ static void number(char text[16], long value)
 
 static void device(const char *build, const char *entry)
 {
-	struct run opener;
+	struct child opener;
 
-	run_opener(&opener, build, (const char *[]){ entry, "/dev/iommu", NULL });
+	child_opener(&opener, build, (const char *[]){ entry, "/dev/iommu", NULL });
 	assert_has(opener.out, "return=3 errno=4242 cloexec=1 ");
 	assert_has(opener.err, "outcome=applied fd=3 source=open ");
-	assert_int_equal(run_lines(opener.err), 1);
-	assert_int_equal(run_lines(opener.ioctls), 2);
-	remove(run_path("ioctls"));
+	assert_int_equal(child_lines(opener.err), 1);
+	assert_int_equal(child_lines(opener.ioctls), 2);
+	remove(child_path("ioctls"));
 }
 
 static void test_device(void **state)
 {
 	(void)state;
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	each_entry(device);
 }
 
 static void refused(const char *build, const char *entry)
 {
-	struct run opener;
+	struct child opener;
 
-	run_opener(&opener, build, (const char *[]){ entry, "/dev/iommu", NULL });
+	child_opener(&opener, build, (const char *[]){ entry, "/dev/iommu", NULL });
 	assert_has(opener.out,
 		   "return=-1 errno=1 cloexec=0 status=0 mode=0 accounting=user open=0\n");
 }
@@ -77,19 +77,19 @@ static void refused(const char *build, const char *entry)
 static void test_refused(void **state)
 {
 	(void)state;
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
-	run_setenv("IOMMUFD_RLIMIT_ON_ERROR", "fail");
-	run_setenv("MOCK_SET_ERRNO", "1");
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_setenv("IOMMUFD_RLIMIT_ON_ERROR", "fail");
+	child_setenv("MOCK_SET_ERRNO", "1");
 	each_entry(refused);
 }
 
 static void without_cloexec(const char *build, const char *entry)
 {
-	struct run opener;
+	struct child opener;
 	char flags[16];
 
 	number(flags, O_RDONLY | O_NONBLOCK);
-	run_opener(&opener, build, (const char *[]){ entry, "/dev/iommu", flags, NULL });
+	child_opener(&opener, build, (const char *[]){ entry, "/dev/iommu", flags, NULL });
 	assert_has(opener.out, "return=3 errno=4242 cloexec=0 status=04000 ");
 	assert_has(opener.err, "outcome=applied ");
 }
@@ -97,19 +97,19 @@ static void without_cloexec(const char *build, const char *entry)
 static void test_flags_pass(void **state)
 {
 	(void)state;
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	each_entry(without_cloexec);
 }
 
 static void created(const char *build, const char *entry)
 {
-	const char *path = run_path("created");
-	struct run opener;
+	const char *path = child_path("created");
+	struct child opener;
 	struct stat st;
 	char flags[16];
 
 	number(flags, O_RDWR | O_CREAT | O_EXCL);
-	run_opener(&opener, build, (const char *[]){ entry, path, flags, "0604", NULL });
+	child_opener(&opener, build, (const char *[]){ entry, path, flags, "0604", NULL });
 	assert_has(opener.out, "return=3 errno=4242 ");
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0604);
@@ -118,12 +118,13 @@ static void created(const char *build, const char *entry)
 
 static void temporary(const char *build, const char *entry)
 {
-	struct run opener;
+	struct child opener;
 	char flags[16];
 
 	/* O_TMPFILE without a mode, or with a lost one, would make it 0 or garbage. */
 	number(flags, O_RDWR | O_TMPFILE);
-	run_opener(&opener, build, (const char *[]){ entry, run_path(""), flags, "0640", NULL });
+	child_opener(&opener, build,
+		     (const char *[]){ entry, child_path(""), flags, "0640", NULL });
 	assert_has(opener.out, "return=3 errno=4242 ");
 	assert_has(opener.out, " mode=0640 ");
 }
@@ -133,7 +134,7 @@ static void test_mode_passes(void **state)
 	mode_t before = umask(0);
 
 	(void)state;
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	each_entry(created);
 	each_entry(temporary);
 	umask(before);
@@ -141,10 +142,10 @@ static void test_mode_passes(void **state)
 
 static void relative(const char *build, const char *entry)
 {
-	struct run opener;
+	struct child opener;
 
 	/* The opener's openat calls are relative to /. */
-	run_opener(&opener, build, (const char *[]){ entry, "dev/null", NULL });
+	child_opener(&opener, build, (const char *[]){ entry, "dev/null", NULL });
 	assert_has(opener.out,
 		   strncmp(entry, "openat", 6) ? "return=-1 errno=2 " : "return=3 errno=4242 ");
 }
@@ -152,7 +153,7 @@ static void relative(const char *build, const char *entry)
 static void test_directory_passes(void **state)
 {
 	(void)state;
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	each_entry(relative);
 }
 
@@ -175,30 +176,30 @@ static void test_same_name_next(void **state)
 	};
 
 	(void)state;
-	run_setenv("MOCK_ENTRIES", run_path("entries"));
+	child_setenv("MOCK_ENTRIES", child_path("entries"));
 	for (size_t i = 0; i < LENGTH(calls); i++) {
 		char entries_called[64];
-		struct run opener;
+		struct child opener;
 		FILE *file;
 
-		run_opener(&opener, calls[i].build,
-			   (const char *[]){ calls[i].entry, "/dev/iommu", NULL });
-		file = fopen(run_path("entries"), "re");
+		child_opener(&opener, calls[i].build,
+			     (const char *[]){ calls[i].entry, "/dev/iommu", NULL });
+		file = fopen(child_path("entries"), "re");
 		assert_non_null(file);
 		assert_non_null(fgets(entries_called, sizeof(entries_called), file));
 		fclose(file);
 		assert_string_equal(entries_called, calls[i].next);
-		remove(run_path("entries"));
+		remove(child_path("entries"));
 	}
 }
 
 static void bad_pointer(const char *build, const char *entry)
 {
 	static const char *const names[] = { "@null", "@bad", "@unterminated" };
-	struct run opener;
+	struct child opener;
 
 	for (size_t i = 0; i < LENGTH(names); i++) {
-		run_opener(&opener, build, (const char *[]){ entry, names[i], NULL });
+		child_opener(&opener, build, (const char *[]){ entry, names[i], NULL });
 		assert_int_equal(opener.status, 0);
 		assert_has(opener.out, "return=-1 errno=14 ");
 		assert_string_equal(opener.err, "");
@@ -208,15 +209,15 @@ static void bad_pointer(const char *build, const char *entry)
 static void test_bad_pointers(void **state)
 {
 	(void)state;
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	each_entry(bad_pointer);
 }
 
 static void nothing_of_ours(const char *path, const char *flags)
 {
-	struct run opener;
+	struct child opener;
 
-	run_opener(&opener, "OPENER", (const char *[]){ "open", path, flags, NULL });
+	child_opener(&opener, "OPENER", (const char *[]){ "open", path, flags, NULL });
 	assert_has(opener.out, "return=3 errno=4242 ");
 	assert_string_equal(opener.err, "");
 	assert_string_equal(opener.ioctls, "");
@@ -227,25 +228,25 @@ static void test_other_files(void **state)
 	char path_only[16];
 
 	(void)state;
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	nothing_of_ours("/dev/null", "0");
 	nothing_of_ours("/dev/full", "0"); /* the device indeed, but not by a name of its */
 	nothing_of_ours("/", "0");
-	assert_int_equal(symlink("/dev/null", run_path("null-iommu")), 0);
-	nothing_of_ours(run_path("null-iommu"), "0"); /* a character device */
-	assert_int_equal(symlink("/etc/passwd", run_path("file-iommu")), 0);
-	nothing_of_ours(run_path("file-iommu"), "0"); /* a file */
-	assert_int_equal(symlink("/", run_path("directory-iommu")), 0);
-	nothing_of_ours(run_path("directory-iommu"), "0");
+	assert_int_equal(symlink("/dev/null", child_path("null-iommu")), 0);
+	nothing_of_ours(child_path("null-iommu"), "0"); /* a character device */
+	assert_int_equal(symlink("/etc/passwd", child_path("file-iommu")), 0);
+	nothing_of_ours(child_path("file-iommu"), "0"); /* a file */
+	assert_int_equal(symlink("/", child_path("directory-iommu")), 0);
+	nothing_of_ours(child_path("directory-iommu"), "0");
 	number(path_only, O_PATH); /* no descriptor of the device, only of its name */
 	nothing_of_ours("/dev/iommu", path_only);
 }
 
 static void the_device(const char *path)
 {
-	struct run opener;
+	struct child opener;
 
-	run_opener(&opener, "OPENER", (const char *[]){ "openat", path, NULL });
+	child_opener(&opener, "OPENER", (const char *[]){ "openat", path, NULL });
 	assert_has(opener.out, "return=3 errno=4242 ");
 	assert_has(opener.err, "outcome=applied ");
 }
@@ -253,27 +254,27 @@ static void the_device(const char *path)
 static void test_other_names(void **state)
 {
 	(void)state;
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	the_device("dev/iommu"); /* relative */
 	the_device("//dev/iommu");
 	the_device("/newroot/dev/iommu");
-	assert_int_equal(symlink("/dev/full", run_path("my-iommu")), 0);
-	the_device(run_path("my-iommu"));
+	assert_int_equal(symlink("/dev/full", child_path("my-iommu")), 0);
+	the_device(child_path("my-iommu"));
 }
 
 static void test_literal_name_needs_no_sysfs(void **state)
 {
-	struct run opener;
+	struct child opener;
 
 	(void)state;
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
-	run_setenv("MOCK_NO_SYSFS", "1");
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_setenv("MOCK_NO_SYSFS", "1");
 	nothing_of_ours("/newroot/dev/iommu", "0");
 	the_device("/dev/iommu");
 	/* What /dev/iommu opens is asked, whatever it is: here no iommufd at all. */
-	run_setenv("MOCK_SET_ERRNO", "25");
-	run_setenv("MOCK_GET_ERRNO", "25");
-	run_opener(&opener, "OPENER", (const char *[]){ "open", "/dev/iommu", NULL });
+	child_setenv("MOCK_SET_ERRNO", "25");
+	child_setenv("MOCK_GET_ERRNO", "25");
+	child_opener(&opener, "OPENER", (const char *[]){ "open", "/dev/iommu", NULL });
 	assert_has(opener.out, "return=3 errno=4242 ");
 	assert_has(opener.err, "outcome=unsupported ");
 	assert_has(opener.err, " effective=unknown errno=ENOTTY ");
@@ -281,25 +282,25 @@ static void test_literal_name_needs_no_sysfs(void **state)
 
 static void test_failed_open(void **state)
 {
-	struct run opener;
+	struct child opener;
 
 	(void)state;
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
-	run_opener(&opener, "OPENER", (const char *[]){ "open", "/nowhere/x-iommu", NULL });
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_opener(&opener, "OPENER", (const char *[]){ "open", "/nowhere/x-iommu", NULL });
 	assert_has(opener.out, "return=-1 errno=2 ");
 	assert_string_equal(opener.err, "");
 }
 
 static void test_fortify_still_aborts(void **state)
 {
-	struct run opener;
+	struct child opener;
 	char flags[16];
 
 	(void)state;
-	run_setenv("LD_PRELOAD", run_tool("SHIM"));
+	child_setenv("LD_PRELOAD", child_tool("SHIM"));
 	number(flags, O_RDWR | O_CREAT); /* and no mode: glibc ends the program */
-	run_opener(&opener, "OPENER_FORTIFIED",
-		   (const char *[]){ "open", "/nowhere/x", flags, NULL });
+	child_opener(&opener, "OPENER_FORTIFIED",
+		     (const char *[]){ "open", "/nowhere/x", flags, NULL });
 	if (FORTIFIED) {
 		assert_true(WIFSIGNALED(opener.status));
 		assert_has(opener.err, "invalid open call");
@@ -308,7 +309,7 @@ static void test_fortify_still_aborts(void **state)
 	}
 }
 
-#define TEST(function) cmocka_unit_test_setup_teardown(function, run_setup, run_teardown)
+#define TEST(function) cmocka_unit_test_setup_teardown(function, child_setup, child_teardown)
 
 int main(void)
 {

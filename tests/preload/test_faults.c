@@ -7,8 +7,8 @@
  * nothing is called applied that is not.
  */
 
+#include "child.h"
 #include "fake_helper.h"
-#include "run.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -21,7 +21,7 @@ static const int errors[] = { EPERM,  EINTR,  EBADF,  EAGAIN, ENOMEM,    EACCES,
 
 static void read_text(const char *name, char text[4096])
 {
-	FILE *file = fopen(run_path(name), "re");
+	FILE *file = fopen(child_path(name), "re");
 
 	memset(text, 0, 4096);
 	if (!file)
@@ -35,17 +35,17 @@ static void set_number(const char *name, long number)
 	char text[16];
 
 	snprintf(text, sizeof(text), "%ld", number);
-	run_setenv(name, text);
+	child_setenv(name, text);
 }
 
-static void open_device(struct run *opener)
+static void open_device(struct child *opener)
 {
-	remove(run_path("log"));
-	run_opener(opener, "OPENER", (const char *[]){ "open", "/dev/iommu", NULL });
+	remove(child_path("log"));
+	child_opener(opener, "OPENER", (const char *[]){ "open", "/dev/iommu", NULL });
 	assert_int_equal(opener->status, 0);
 }
 
-static void check(const struct run *opener)
+static void check(const struct child *opener)
 {
 	int result, error, opened;
 	char accounting[16], log[4096];
@@ -65,18 +65,18 @@ static void check(const struct run *opener)
 static void each_call_fails(const char *sink)
 {
 	char calls[4096];
-	struct run opener;
+	struct child opener;
 	time_t start;
 
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
-	run_setenv("IOMMUFD_RLIMIT_LOG_LEVEL", "debug");
-	run_setenv("IOMMUFD_RLIMIT_LOG", sink);
-	run_setenv("MOCK_CALLS", run_path("calls"));
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_setenv("IOMMUFD_RLIMIT_LOG_LEVEL", "debug");
+	child_setenv("IOMMUFD_RLIMIT_LOG", sink);
+	child_setenv("MOCK_CALLS", child_path("calls"));
 	open_device(&opener);
 	read_text("calls", calls);
-	run_setenv("MOCK_CALLS", NULL);
-	assert_true(run_lines(calls) > 10);
-	for (size_t call = 1; call <= run_lines(calls); call++)
+	child_setenv("MOCK_CALLS", NULL);
+	assert_true(child_lines(calls) > 10);
+	for (size_t call = 1; call <= child_lines(calls); call++)
 		for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
 			set_number("MOCK_FAIL_CALL", (long)call);
 			set_number("MOCK_FAIL_ERRNO", errors[i]);
@@ -96,34 +96,34 @@ static void test_stderr(void **state)
 static void test_file(void **state)
 {
 	(void)state;
-	each_call_fails(run_path("log"));
+	each_call_fails(child_path("log"));
 }
 
 static void test_syslog(void **state)
 {
 	(void)state;
-	run_setenv("MOCK_SYSLOG", run_path("no-socket"));
+	child_setenv("MOCK_SYSLOG", child_path("no-socket"));
 	each_call_fails("syslog");
 }
 
 static void test_helper_missing(void **state)
 {
 	(void)state;
-	run_setenv("MOCK_SET_ERRNO", "1");
-	run_setenv("IOMMUFD_RLIMIT_HELPER", run_path("no-socket"));
+	child_setenv("MOCK_SET_ERRNO", "1");
+	child_setenv("IOMMUFD_RLIMIT_HELPER", child_path("no-socket"));
 	each_call_fails("stderr");
 }
 
 static void test_helper(void **state)
 {
 	(void)state;
-	run_setenv("MOCK_SET_ERRNO", "1");
+	child_setenv("MOCK_SET_ERRNO", "1");
 	fake_helper_start((struct fake_helper){ .serve = fake_helper_gives });
 	each_call_fails("stderr");
 	fake_helper_stop();
 }
 
-#define TEST(function) cmocka_unit_test_setup_teardown(function, run_setup, run_teardown)
+#define TEST(function) cmocka_unit_test_setup_teardown(function, child_setup, child_teardown)
 
 int main(void)
 {

@@ -8,9 +8,9 @@
  */
 
 #include "../mock_mode.h"
+#include "child.h"
 #include "fake_helper.h"
 #include "helper_client.h"
-#include "run.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -30,24 +30,24 @@ static const char *const device[] = { "open", "/dev/iommu", NULL };
 
 static int setup(void **state)
 {
-	if (run_setup(state))
+	if (child_setup(state))
 		return -1;
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
-	run_setenv("MOCK_SET_ERRNO", "1"); /* EPERM */
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_setenv("MOCK_SET_ERRNO", "1"); /* EPERM */
 	return 0;
 }
 
-static void open_device(struct run *opener)
+static void open_device(struct child *opener)
 {
-	run_opener(opener, "OPENER", device);
+	child_opener(opener, "OPENER", device);
 	assert_int_equal(opener->status, 0);
 	assert_has(opener->out, "return=3 errno=4242 cloexec=1 ");
 	assert_has(opener->out, " open=1\n");
-	assert_int_equal(run_lines(opener->err), 1);
+	assert_int_equal(child_lines(opener->err), 1);
 }
 
 /* @expected: the helper's keys of the line. */
-static void assert_denied(const struct run *opener, const char *expected)
+static void assert_denied(const struct child *opener, const char *expected)
 {
 	assert_has(opener->out, " accounting=user ");
 	assert_has(opener->err, "warning: outcome=denied fd=3 source=open requested=process "
@@ -58,7 +58,7 @@ static void assert_denied(const struct run *opener, const char *expected)
 
 static void denied_by(struct fake_helper helper, const char *expected)
 {
-	struct run opener;
+	struct child opener;
 
 	fake_helper_start(helper);
 	open_device(&opener);
@@ -68,7 +68,7 @@ static void denied_by(struct fake_helper helper, const char *expected)
 
 /* --- The helper gives */
 
-static void assert_applied(const struct run *opener)
+static void assert_applied(const struct child *opener)
 {
 	assert_has(opener->out, " accounting=process ");
 	assert_has(opener->err, "info: outcome=applied fd=3 source=open requested=process "
@@ -77,7 +77,7 @@ static void assert_applied(const struct run *opener)
 
 static void test_gives(void **state)
 {
-	struct run opener;
+	struct child opener;
 
 	(void)state;
 	fake_helper_start((struct fake_helper){ .serve = fake_helper_gives });
@@ -97,7 +97,7 @@ static void waits_for_acknowledgement(int connection)
 
 static void test_acknowledges(void **state)
 {
-	struct run opener;
+	struct child opener;
 
 	(void)state;
 	fake_helper_start((struct fake_helper){ .serve = waits_for_acknowledgement });
@@ -119,14 +119,14 @@ static void test_flags(void **state)
 		{ O_RDWR, "cloexec=0 status=02 " },
 	};
 	char expected[64], flags[16];
-	struct run opener;
+	struct child opener;
 
 	(void)state;
 	fake_helper_start((struct fake_helper){ .serve = fake_helper_gives });
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		snprintf(flags, sizeof(flags), "%d", cases[i].flags);
-		run_opener(&opener, "OPENER",
-			   (const char *[]){ "open", "/dev/iommu", flags, NULL });
+		child_opener(&opener, "OPENER",
+			     (const char *[]){ "open", "/dev/iommu", flags, NULL });
 		assert_applied(&opener);
 		snprintf(expected, sizeof(expected), "cloexec=%d status=%#o ",
 			 cases[i].flags & O_CLOEXEC ? 1 : 0,
@@ -141,21 +141,21 @@ static void test_flags(void **state)
 
 static void test_not_there(void **state)
 {
-	struct run opener;
+	struct child opener;
 
 	(void)state;
-	run_setenv("IOMMUFD_RLIMIT_HELPER", run_path("no.sock"));
+	child_setenv("IOMMUFD_RLIMIT_HELPER", child_path("no.sock"));
 	open_device(&opener);
 	assert_denied(&opener, " helper=ENOENT helper_step=connect pid=");
 	assert_has(opener.err,
 		   "; start the helper on the socket that IOMMUFD_RLIMIT_HELPER names\"\n");
 
-	fclose(fopen(run_path("file"), "we"));
-	run_setenv("IOMMUFD_RLIMIT_HELPER", run_path("file"));
+	fclose(fopen(child_path("file"), "we"));
+	child_setenv("IOMMUFD_RLIMIT_HELPER", child_path("file"));
 	open_device(&opener);
 	assert_denied(&opener, " helper=ECONNREFUSED helper_step=connect pid=");
 
-	run_setenv("IOMMUFD_RLIMIT_HELPER", "none");
+	child_setenv("IOMMUFD_RLIMIT_HELPER", "none");
 	open_device(&opener);
 	assert_has(opener.err, "outcome=denied ");
 	assert_has(opener.err, "; unset IOMMUFD_RLIMIT_HELPER\"\n");
@@ -164,12 +164,12 @@ static void test_not_there(void **state)
 
 static void test_fail_makes_the_open_fail(void **state)
 {
-	struct run opener;
+	struct child opener;
 
 	(void)state;
-	run_setenv("IOMMUFD_RLIMIT_HELPER", run_path("no.sock"));
-	run_setenv("IOMMUFD_RLIMIT_ON_ERROR", "fail");
-	run_opener(&opener, "OPENER", device);
+	child_setenv("IOMMUFD_RLIMIT_HELPER", child_path("no.sock"));
+	child_setenv("IOMMUFD_RLIMIT_ON_ERROR", "fail");
+	child_opener(&opener, "OPENER", device);
 	assert_has(opener.out, "return=-1 errno=1 ");
 	assert_has(opener.out, " open=0\n");
 	assert_has(opener.err, " hint=\"this open fails; start the helper ");
@@ -196,15 +196,16 @@ static int64_t now_ms(void)
 /* The deadline covers all that the client waits for; signals do not prolong it. */
 static void times_out(struct fake_helper helper, const char *expected)
 {
-	struct run guest;
+	struct child program;
 	int64_t start;
 
 	fake_helper_start(helper);
 	start = now_ms();
-	run(&guest, NULL, (const char *[]){ run_tool("GUEST"), "interrupted", NULL });
+	child_run(&program, NULL,
+		  (const char *[]){ child_tool("SITUATIONS"), "interrupted", NULL });
 	assert_true(now_ms() - start >= HELPER_CLIENT_TIMEOUT_MS);
-	assert_string_equal(guest.out, "ok\n");
-	assert_has(guest.err, expected);
+	assert_string_equal(program.out, "ok\n");
+	assert_has(program.err, expected);
 	fake_helper_stop();
 }
 
@@ -213,15 +214,16 @@ static void test_nobody_accepts(void **state)
 {
 	int first = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	struct run guest;
+	struct child program;
 
 	(void)state;
 	fake_helper_start((struct fake_helper){ .serve = NULL });
-	strcpy(address.sun_path, run_path("helper.sock"));
+	strcpy(address.sun_path, child_path("helper.sock"));
 	assert_int_equal(connect(first, (struct sockaddr *)&address, sizeof(address)), 0);
-	run(&guest, NULL, (const char *[]){ run_tool("GUEST"), "interrupted", NULL });
-	assert_string_equal(guest.out, "ok\n");
-	assert_has(guest.err, " helper=ETIMEDOUT helper_step=connect pid=");
+	child_run(&program, NULL,
+		  (const char *[]){ child_tool("SITUATIONS"), "interrupted", NULL });
+	assert_string_equal(program.out, "ok\n");
+	assert_has(program.err, " helper=ETIMEDOUT helper_step=connect pid=");
 	close(first);
 	fake_helper_stop();
 }
@@ -262,14 +264,15 @@ static void gives_too_late(int connection)
 /* The helper's clock starts after the client's, so on a busy machine it may need some tries. */
 static void test_just_in_time(void **state)
 {
-	struct run guest = { 0 };
+	struct child program = { 0 };
 
 	(void)state;
 	fake_helper_start((struct fake_helper){ .serve = gives_just_in_time });
-	for (int i = 0; i < 10 && !strstr(guest.err, "outcome=applied "); i++)
-		run(&guest, NULL, (const char *[]){ run_tool("GUEST"), "interrupted", NULL });
-	assert_string_equal(guest.out, "ok\n");
-	assert_has(guest.err, "outcome=applied ");
+	for (int i = 0; i < 10 && !strstr(program.err, "outcome=applied "); i++)
+		child_run(&program, NULL,
+			  (const char *[]){ child_tool("SITUATIONS"), "interrupted", NULL });
+	assert_string_equal(program.out, "ok\n");
+	assert_has(program.err, "outcome=applied ");
 	fake_helper_stop();
 }
 
@@ -344,7 +347,7 @@ static void gives_null(int connection)
 
 static void gives_regular_file(int connection)
 {
-	gives_file(connection, run_path("file"), O_RDWR | O_CREAT);
+	gives_file(connection, child_path("file"), O_RDWR | O_CREAT);
 }
 
 static void gives_path_only(int connection)
@@ -393,15 +396,15 @@ static void limit_descriptors(void)
 
 static void test_too_many_open_files(void **state)
 {
-	struct run opener;
+	struct child opener;
 
 	(void)state;
-	if (SANITIZED || run_emulated())
+	if (SANITIZED || child_emulated())
 		skip(); /* their runtimes open files */
-	run_setenv("MOCK_LOG", NULL);
+	child_setenv("MOCK_LOG", NULL);
 	fake_helper_start((struct fake_helper){ .serve = fake_helper_gives });
-	run(&opener, limit_descriptors,
-	    (const char *[]){ run_tool("OPENER"), "open", "/dev/iommu", NULL });
+	child_run(&opener, limit_descriptors,
+		  (const char *[]){ child_tool("OPENER"), "open", "/dev/iommu", NULL });
 	assert_has(opener.out, "return=3 errno=4242 ");
 	assert_has(opener.out, " open=1\n");
 	assert_denied(&opener, " helper=EBADMSG helper_step=receive pid=");
@@ -416,10 +419,10 @@ static struct helper_result ask_as(uid_t own, uid_t other, bool trust_own_user)
 	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	struct helper_result result;
 
-	assert_int_equal(chmod(run_path("."), 0777), 0);
+	assert_int_equal(chmod(child_path("."), 0777), 0);
 	fake_helper_start((struct fake_helper){ .serve = gives_null, .uid = other });
 	assert_int_equal(seteuid(own), 0);
-	result = helper_client_replace(run_path("helper.sock"), trust_own_user, fd);
+	result = helper_client_replace(child_path("helper.sock"), trust_own_user, fd);
 	assert_int_equal(seteuid(0), 0);
 	close(fd);
 	fake_helper_stop();
@@ -459,10 +462,10 @@ static void test_not_allowed_to_connect(void **state)
 	(void)state;
 	if (getuid())
 		skip();
-	assert_int_equal(chmod(run_path("."), 0777), 0);
+	assert_int_equal(chmod(child_path("."), 0777), 0);
 	fake_helper_start((struct fake_helper){ .serve = fake_helper_gives, .mode = 0600 });
 	assert_int_equal(seteuid(NOBODYS_UID), 0);
-	result = helper_client_replace(run_path("helper.sock"), true, fd);
+	result = helper_client_replace(child_path("helper.sock"), true, fd);
 	assert_int_equal(seteuid(0), 0);
 	assert_int_equal(result.step, HELPER_CONNECT);
 	assert_int_equal(result.error, EACCES);
@@ -474,16 +477,17 @@ static void test_not_allowed_to_connect(void **state)
 
 static void test_spawn_from_thread(void **state)
 {
-	struct run guest;
+	struct child program;
 
 	(void)state;
-	if (SANITIZED || run_emulated())
+	if (SANITIZED || child_emulated())
 		skip(); /* the child would need the runtime's options, or the emulator */
-	run_setenv("MOCK_LOG", NULL);
-	run_setenv("IOMMUFD_RLIMIT_LOG", run_path("log"));
+	child_setenv("MOCK_LOG", NULL);
+	child_setenv("IOMMUFD_RLIMIT_LOG", child_path("log"));
 	fake_helper_start((struct fake_helper){ .serve = fake_helper_gives });
-	run(&guest, NULL, (const char *[]){ run_tool("GUEST"), "spawn-from-thread", NULL });
-	assert_string_equal(guest.out, "ok\n");
+	child_run(&program, NULL,
+		  (const char *[]){ child_tool("SITUATIONS"), "spawn-from-thread", NULL });
+	assert_string_equal(program.out, "ok\n");
 	fake_helper_stop();
 }
 
@@ -498,38 +502,38 @@ static void is_asked(int connection)
 static void test_not_asked(void **state)
 {
 	static const char *const errors[] = { NULL, "16", "22", "25", "95", "5" };
-	struct run opener;
+	struct child opener;
 
 	(void)state;
-	run_setenv("IOMMUFD_RLIMIT_ON_ERROR", "continue");
+	child_setenv("IOMMUFD_RLIMIT_ON_ERROR", "continue");
 	fake_helper_start((struct fake_helper){ .serve = is_asked });
 	for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
-		run_setenv("MOCK_SET_ERRNO", errors[i]);
+		child_setenv("MOCK_SET_ERRNO", errors[i]);
 		open_device(&opener);
 	}
-	run_setenv("MOCK_SET_ERRNO", "1");
+	child_setenv("MOCK_SET_ERRNO", "1");
 	/* It gives mode process alone. */
-	run_setenv("IOMMUFD_RLIMIT_MODE", "user");
-	run_setenv("MOCK_NEW_MODE", "process");
+	child_setenv("IOMMUFD_RLIMIT_MODE", "user");
+	child_setenv("MOCK_NEW_MODE", "process");
 	open_device(&opener);
 	assert_has(opener.err, "outcome=denied ");
 	assert_has(opener.err, " hint=\"the program goes on with per-process accounting; give the "
 			       "program CAP_SYS_RESOURCE\"\n");
 	/* In force already. */
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	open_device(&opener);
 	assert_has(opener.err, "outcome=already ");
-	run_setenv("MOCK_NEW_MODE", NULL);
+	child_setenv("MOCK_NEW_MODE", NULL);
 	/* It gives O_RDWR alone. */
-	run_opener(&opener, "OPENER", (const char *[]){ "open", "/dev/iommu", "0", NULL });
+	child_opener(&opener, "OPENER", (const char *[]){ "open", "/dev/iommu", "0", NULL });
 	assert_has(opener.out, "return=3 errno=4242 cloexec=0 status=0 ");
 	assert_denied(&opener, " helper=EBADF helper_step=open pid=");
-	run_setenv("IOMMUFD_RLIMIT_MODE", "query");
+	child_setenv("IOMMUFD_RLIMIT_MODE", "query");
 	open_device(&opener);
 	fake_helper_stop();
 }
 
-#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, run_teardown)
+#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, child_teardown)
 
 int main(void)
 {

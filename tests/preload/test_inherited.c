@@ -3,8 +3,8 @@
 
 /* Descriptors that are open at load, as with QEMU's -object iommufd,fd=N. */
 
+#include "child.h"
 #include "fake_helper.h"
-#include "run.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -40,52 +40,52 @@ static void inherit_after_many(void)
 	close(3);
 }
 
-static void start(struct run *opener, void (*before_exec)(void))
+static void start(struct child *opener, void (*before_exec)(void))
 {
-	remove(run_path("ioctls"));
-	run(opener, before_exec,
-	    (const char *[]){ run_tool("OPENER"), "open", "/dev/null", "0", NULL });
+	remove(child_path("ioctls"));
+	child_run(opener, before_exec,
+		  (const char *[]){ child_tool("OPENER"), "open", "/dev/null", "0", NULL });
 	assert_int_equal(opener->status, 0);
 	assert_has(opener->out, "return=3 errno=4242 ");
 }
 
 static void test_each_is_set(void **state)
 {
-	struct run opener;
+	struct child opener;
 
 	(void)state;
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	start(&opener, inherit);
-	assert_int_equal(run_lines(opener.err), 2);
+	assert_int_equal(child_lines(opener.err), 2);
 	assert_has(opener.err, "outcome=applied fd=7 source=inherited requested=process ");
 	assert_has(opener.err, "outcome=applied fd=900 source=inherited requested=process ");
-	assert_int_equal(run_lines(opener.ioctls), 4);
+	assert_int_equal(child_lines(opener.ioctls), 4);
 	assert_has(opener.out, " open=3\n");
 }
 
 static void test_after_many(void **state)
 {
-	struct run opener;
+	struct child opener;
 
 	(void)state;
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	start(&opener, inherit_after_many);
-	assert_int_equal(run_lines(opener.err), 1);
+	assert_int_equal(child_lines(opener.err), 1);
 	assert_has(opener.err, "outcome=applied fd=600 source=inherited ");
 }
 
 static void test_never_closed(void **state)
 {
 	static const char *const errors[] = { "1", "16", "22", "5" };
-	struct run opener;
+	struct child opener;
 
 	(void)state;
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
-	run_setenv("IOMMUFD_RLIMIT_ON_ERROR", "fail");
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_setenv("IOMMUFD_RLIMIT_ON_ERROR", "fail");
 	for (size_t i = 0; i < 4; i++) {
-		run_setenv("MOCK_SET_ERRNO", errors[i]);
+		child_setenv("MOCK_SET_ERRNO", errors[i]);
 		start(&opener, inherit);
-		assert_int_equal(run_lines(opener.err), 2);
+		assert_int_equal(child_lines(opener.err), 2);
 		assert_has(opener.err, " source=inherited ");
 		assert_has(opener.out, " open=3\n");
 	}
@@ -102,15 +102,15 @@ static void is_asked(int connection)
 /* An inherited iommufd may hold mappings, so that of the helper cannot take its place. */
 static void test_helper_not_asked(void **state)
 {
-	struct run opener;
+	struct child opener;
 
 	(void)state;
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
-	run_setenv("MOCK_SET_ERRNO", "1");
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_setenv("MOCK_SET_ERRNO", "1");
 	fake_helper_start((struct fake_helper){ .serve = is_asked });
 	start(&opener, inherit);
 	fake_helper_stop();
-	assert_int_equal(run_lines(opener.err), 2);
+	assert_int_equal(child_lines(opener.err), 2);
 	assert_has(opener.err, "warning: outcome=denied fd=7 source=inherited requested=process "
 			       "effective=user errno=EPERM pid=");
 	assert_has(opener.err, " hint=\"the program goes on with per-user accounting; preload the "
@@ -119,10 +119,10 @@ static void test_helper_not_asked(void **state)
 
 static void test_none(void **state)
 {
-	struct run opener;
+	struct child opener;
 
 	(void)state;
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	start(&opener, NULL);
 	assert_string_equal(opener.err, "");
 	start(&opener, inherit_path_only);
@@ -132,7 +132,7 @@ static void test_none(void **state)
 
 static void test_inert(void **state)
 {
-	struct run opener;
+	struct child opener;
 
 	(void)state;
 	start(&opener, inherit);
@@ -140,7 +140,7 @@ static void test_inert(void **state)
 	assert_string_equal(opener.ioctls, "");
 }
 
-#define TEST(function) cmocka_unit_test_setup_teardown(function, run_setup, run_teardown)
+#define TEST(function) cmocka_unit_test_setup_teardown(function, child_setup, child_teardown)
 
 int main(void)
 {

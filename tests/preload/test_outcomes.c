@@ -3,7 +3,7 @@
 
 /* The table of outcomes: each errno of SET × each policy × each mode, as the caller sees it. */
 
-#include "run.h"
+#include "child.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -64,19 +64,19 @@ static void set_number(const char *name, int number)
 	char text[16];
 
 	snprintf(text, sizeof(text), "%d", number);
-	run_setenv(name, number ? text : NULL);
+	child_setenv(name, number ? text : NULL);
 }
 
 static void check(const struct answer *answer, int error, const char *error_name,
 		  enum policy policy, const char *requested, const char *effective,
 		  const char *ioctls)
 {
-	struct run opener;
+	struct child opener;
 	char expected[256];
 
-	remove(run_path("ioctls"));
-	run_setenv("IOMMUFD_RLIMIT_ON_ERROR", policies[policy]);
-	run_opener(&opener, "OPENER", (const char *[]){ "open", "/dev/iommu", NULL });
+	remove(child_path("ioctls"));
+	child_setenv("IOMMUFD_RLIMIT_ON_ERROR", policies[policy]);
+	child_opener(&opener, "OPENER", (const char *[]){ "open", "/dev/iommu", NULL });
 	assert_int_equal(opener.status, 0);
 	assert_string_equal(opener.ioctls, ioctls);
 
@@ -91,7 +91,7 @@ static void check(const struct answer *answer, int error, const char *error_name
 	assert_has(opener.out, answer->fails[policy] ? "open=0\n" : "open=1\n");
 
 	/* One line. */
-	assert_int_equal(run_lines(opener.err), 1);
+	assert_int_equal(child_lines(opener.err), 1);
 	snprintf(expected, sizeof(expected),
 		 "iommufd-rlimit: %s: outcome=%s fd=3 source=open requested=%s effective=%s ",
 		 answer->level, answer->outcome, requested, effective);
@@ -105,7 +105,7 @@ static void check(const struct answer *answer, int error, const char *error_name
 		assert_has(opener.err, expected);
 	else
 		assert_has_not(opener.err, " errno=");
-	snprintf(expected, sizeof(expected), " comm=%s", run_comm());
+	snprintf(expected, sizeof(expected), " comm=%s", child_comm());
 	assert_has(opener.err, expected);
 	if (answer->hint)
 		assert_has(opener.err, " hint=\"");
@@ -118,10 +118,10 @@ static void each_errno_of_set(const char *mode, const char *other, const char *s
 	char ioctls[256];
 
 	snprintf(ioctls, sizeof(ioctls), "3 %s\n3 " GET "\n", set);
-	run_setenv("IOMMUFD_RLIMIT_MODE", mode);
+	child_setenv("IOMMUFD_RLIMIT_MODE", mode);
 	for (size_t i = 0; i < ERRORS; i++)
 		for (enum policy policy = AUTO; policy < POLICIES; policy++) {
-			run_setenv("MOCK_NEW_MODE", other);
+			child_setenv("MOCK_NEW_MODE", other);
 			set_number("MOCK_SET_ERRNO", errors[i].error);
 			check(errors[i].answer, errors[i].error, errors[i].name, policy, mode,
 			      errors[i].error ? other : mode, ioctls);
@@ -143,8 +143,8 @@ static void test_user(void **state)
 static void test_in_force_already(void **state)
 {
 	(void)state;
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
-	run_setenv("MOCK_NEW_MODE", "process");
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_setenv("MOCK_NEW_MODE", "process");
 	for (size_t i = 1; i < ERRORS; i++)
 		for (enum policy policy = AUTO; policy < POLICIES; policy++) {
 			set_number("MOCK_SET_ERRNO", errors[i].error);
@@ -156,11 +156,11 @@ static void test_in_force_already(void **state)
 static void test_query_changes_nothing(void **state)
 {
 	(void)state;
-	run_setenv("IOMMUFD_RLIMIT_MODE", "query");
+	child_setenv("IOMMUFD_RLIMIT_MODE", "query");
 	for (enum policy policy = AUTO; policy < POLICIES; policy++) {
-		run_setenv("MOCK_NEW_MODE", "user");
+		child_setenv("MOCK_NEW_MODE", "user");
 		check(&queried, 0, NULL, policy, "query", "user", "3 " GET "\n");
-		run_setenv("MOCK_NEW_MODE", "process");
+		child_setenv("MOCK_NEW_MODE", "process");
 		check(&queried, 0, NULL, policy, "query", "process", "3 " GET "\n");
 	}
 }
@@ -168,7 +168,7 @@ static void test_query_changes_nothing(void **state)
 static void test_query_errors(void **state)
 {
 	(void)state;
-	run_setenv("IOMMUFD_RLIMIT_MODE", "query");
+	child_setenv("IOMMUFD_RLIMIT_MODE", "query");
 	for (size_t i = 1; i < ERRORS; i++)
 		for (enum policy policy = AUTO; policy < POLICIES; policy++) {
 			set_number("MOCK_GET_ERRNO", errors[i].error);
@@ -180,8 +180,8 @@ static void test_query_errors(void **state)
 static void test_set_without_effect(void **state)
 {
 	(void)state;
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
-	run_setenv("MOCK_LOST_SET", "1");
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_setenv("MOCK_LOST_SET", "1");
 	for (enum policy policy = AUTO; policy < POLICIES; policy++)
 		check(&failed, EIO, "EIO", policy, "process", "user",
 		      "3 " SET_PROCESS "\n3 " GET "\n");
@@ -190,12 +190,12 @@ static void test_set_without_effect(void **state)
 static void test_set_not_readable_back(void **state)
 {
 	(void)state;
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	set_number("MOCK_GET_ERRNO", EFAULT);
 	for (enum policy policy = AUTO; policy < POLICIES; policy++)
 		check(&failed, EFAULT, "EFAULT", policy, "process", "unknown",
 		      "3 " SET_PROCESS "\n3 " GET "\n");
-	run_setenv("IOMMUFD_RLIMIT_MODE", "user"); /* 0, and nothing read is 0 as well */
+	child_setenv("IOMMUFD_RLIMIT_MODE", "user"); /* 0, and nothing read is 0 as well */
 	for (enum policy policy = AUTO; policy < POLICIES; policy++)
 		check(&failed, EFAULT, "EFAULT", policy, "user", "unknown",
 		      "3 " SET_USER "\n3 " GET "\n");
@@ -204,16 +204,16 @@ static void test_set_not_readable_back(void **state)
 static void inert(const char *shim, const char *mode)
 {
 	char preload[1024];
-	struct run opener;
+	struct child opener;
 
-	snprintf(preload, sizeof(preload), "%s:%s", run_tool(shim), run_tool("MOCK"));
-	run_setenv("LD_PRELOAD", preload);
-	run_setenv("IOMMUFD_RLIMIT_MODE", mode);
+	snprintf(preload, sizeof(preload), "%s:%s", child_tool(shim), child_tool("MOCK"));
+	child_setenv("LD_PRELOAD", preload);
+	child_setenv("IOMMUFD_RLIMIT_MODE", mode);
 	/* whatever else is set */
-	run_setenv("IOMMUFD_RLIMIT_ON_ERROR", "nonsense");
-	run_setenv("IOMMUFD_RLIMIT_LOG", "nonsense");
-	run_setenv("IOMMUFD_RLIMIT_LOG_LEVEL", "debug");
-	run_opener(&opener, "OPENER", (const char *[]){ "open", "/dev/iommu", NULL });
+	child_setenv("IOMMUFD_RLIMIT_ON_ERROR", "nonsense");
+	child_setenv("IOMMUFD_RLIMIT_LOG", "nonsense");
+	child_setenv("IOMMUFD_RLIMIT_LOG_LEVEL", "debug");
+	child_opener(&opener, "OPENER", (const char *[]){ "open", "/dev/iommu", NULL });
 	assert_has(opener.out, "return=3 errno=4242 ");
 	assert_string_equal(opener.err, "");
 	assert_string_equal(opener.ioctls, "");
@@ -232,22 +232,22 @@ static void test_default_process(void **state)
 {
 	static const char *const unset[] = { NULL, "" };
 	char preload[1024];
-	struct run opener;
+	struct child opener;
 
 	(void)state;
-	snprintf(preload, sizeof(preload), "%s:%s", run_tool("SHIM_PROCESS"), run_tool("MOCK"));
-	run_setenv("LD_PRELOAD", preload);
+	snprintf(preload, sizeof(preload), "%s:%s", child_tool("SHIM_PROCESS"), child_tool("MOCK"));
+	child_setenv("LD_PRELOAD", preload);
 	for (size_t i = 0; i < 2; i++) {
-		run_setenv("IOMMUFD_RLIMIT_MODE", unset[i]);
-		run_opener(&opener, "OPENER", (const char *[]){ "open", "/dev/iommu", NULL });
+		child_setenv("IOMMUFD_RLIMIT_MODE", unset[i]);
+		child_opener(&opener, "OPENER", (const char *[]){ "open", "/dev/iommu", NULL });
 		assert_has(opener.err, "outcome=applied fd=3 source=open requested=process ");
 	}
-	run_setenv("IOMMUFD_RLIMIT_MODE", "user");
-	run_opener(&opener, "OPENER", (const char *[]){ "open", "/dev/iommu", NULL });
+	child_setenv("IOMMUFD_RLIMIT_MODE", "user");
+	child_opener(&opener, "OPENER", (const char *[]){ "open", "/dev/iommu", NULL });
 	assert_has(opener.err, "outcome=applied fd=3 source=open requested=user ");
 }
 
-#define TEST(function) cmocka_unit_test_setup_teardown(function, run_setup, run_teardown)
+#define TEST(function) cmocka_unit_test_setup_teardown(function, child_setup, child_teardown)
 
 int main(void)
 {

@@ -3,7 +3,7 @@
 
 /* Settings that are not understood, log sinks and levels, and AT_SECURE. */
 
-#include "run.h"
+#include "child.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -31,9 +31,9 @@ static void read_log(const char *path, char text[1024])
 }
 
 /* The mode does not matter to a log; the open goes on, one way or the other. */
-static void opens(struct run *opener)
+static void opens(struct child *opener)
 {
-	run_opener(opener, "OPENER", device);
+	child_opener(opener, "OPENER", device);
 	assert_int_equal(opener->status, 0);
 	assert_has(opener->out, "return=3 errno=4242 ");
 	assert_has(opener->out, " open=1\n");
@@ -41,15 +41,15 @@ static void opens(struct run *opener)
 
 static void bad_value(const char *variable, const char *value, const char *expected)
 {
-	struct run opener;
+	struct child opener;
 
-	run_setenv(variable, value);
+	child_setenv(variable, value);
 	opens(&opener);
-	assert_int_equal(run_lines(opener.err), 2);
+	assert_int_equal(child_lines(opener.err), 2);
 	assert_ptr_equal(strstr(opener.err, expected), opener.err);
 	assert_has(opener.err, " hint=\"correct it ");
 	assert_has(opener.err, "\niommufd-rlimit: info: outcome=applied ");
-	run_setenv(variable, NULL);
+	child_setenv(variable, NULL);
 }
 
 static void test_bad_values_with_a_default(void **state)
@@ -57,7 +57,7 @@ static void test_bad_values_with_a_default(void **state)
 	static char longer[1 << 20];
 
 	(void)state;
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	bad_value("IOMMUFD_RLIMIT_LOG", "logs/here",
 		  "iommufd-rlimit: error: setting=IOMMUFD_RLIMIT_LOG value=logs/here used=stderr "
 		  "accepted=\"stderr, syslog, none or an absolute path\" pid=");
@@ -86,35 +86,35 @@ static void test_bad_values_with_a_default(void **state)
 static void invalid(const char *variable, const char *value, const char *named,
 		    const char *requested)
 {
-	struct run opener;
+	struct child opener;
 
-	remove(run_path("ioctls"));
-	run_setenv(variable, value);
-	run_opener(&opener, "OPENER", device);
+	remove(child_path("ioctls"));
+	child_setenv(variable, value);
+	child_opener(&opener, "OPENER", device);
 	assert_has(opener.out,
 		   "return=-1 errno=22 cloexec=0 status=0 mode=0 accounting=user open=0\n");
-	assert_int_equal(run_lines(opener.err), 2);
+	assert_int_equal(child_lines(opener.err), 2);
 	assert_ptr_equal(strstr(opener.err, named), opener.err);
 	assert_has(opener.err, "\niommufd-rlimit: error: outcome=invalid fd=3 source=open ");
 	assert_has(opener.err, requested);
 	assert_has(opener.err, " effective=user errno=EINVAL pid=");
 	assert_has(opener.err, " hint=\"this open fails; correct the setting named above\"\n");
-	assert_int_equal(run_lines(opener.ioctls), 1); /* GET: nothing is changed */
+	assert_int_equal(child_lines(opener.ioctls), 1); /* GET: nothing is changed */
 }
 
 static void test_bad_values_that_stop_the_open(void **state)
 {
-	struct run opener;
+	struct child opener;
 
 	(void)state;
 	invalid("IOMMUFD_RLIMIT_MODE", "Process",
 		"iommufd-rlimit: error: setting=IOMMUFD_RLIMIT_MODE value=Process "
 		"accepted=\"process, user, query or off\" pid=",
 		" requested=Process ");
-	run_setenv("IOMMUFD_RLIMIT_ON_ERROR", "continue"); /* overrules */
+	child_setenv("IOMMUFD_RLIMIT_ON_ERROR", "continue"); /* overrules */
 	opens(&opener);
 	assert_has(opener.err, "outcome=invalid ");
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	invalid("IOMMUFD_RLIMIT_ON_ERROR", "ignore",
 		"iommufd-rlimit: error: setting=IOMMUFD_RLIMIT_ON_ERROR value=ignore used=auto "
 		"accepted=\"auto, continue or fail\" pid=",
@@ -132,16 +132,16 @@ static void test_levels(void **state)
 		{ "debug", NULL, 2 }, { "error", "1", 0 },    { "warning", "1", 1 },
 		{ "error", "16", 1 }, /* EBUSY */
 	};
-	struct run opener;
+	struct child opener;
 
 	(void)state;
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
-	run_setenv("IOMMUFD_RLIMIT_ON_ERROR", "continue");
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_setenv("IOMMUFD_RLIMIT_ON_ERROR", "continue");
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		run_setenv("IOMMUFD_RLIMIT_LOG_LEVEL", cases[i].level);
-		run_setenv("MOCK_SET_ERRNO", cases[i].errno_of_set);
+		child_setenv("IOMMUFD_RLIMIT_LOG_LEVEL", cases[i].level);
+		child_setenv("MOCK_SET_ERRNO", cases[i].errno_of_set);
 		opens(&opener);
-		assert_int_equal(run_lines(opener.err), cases[i].lines);
+		assert_int_equal(child_lines(opener.err), cases[i].lines);
 	}
 }
 
@@ -173,14 +173,15 @@ static int has_capability(unsigned number)
 static void test_debug_line_at_load(void **state)
 {
 	char expected[256];
-	struct run opener;
+	struct child opener;
 
 	(void)state;
-	run_setenv("IOMMUFD_RLIMIT_MODE", "query");
-	run_setenv("IOMMUFD_RLIMIT_ON_ERROR", "fail");
-	run_setenv("IOMMUFD_RLIMIT_LOG_LEVEL", "debug");
-	run(&opener, limit_memlock, (const char *[]){ run_tool("OPENER"), "open", "/", "0", NULL });
-	assert_int_equal(run_lines(opener.err), 1);
+	child_setenv("IOMMUFD_RLIMIT_MODE", "query");
+	child_setenv("IOMMUFD_RLIMIT_ON_ERROR", "fail");
+	child_setenv("IOMMUFD_RLIMIT_LOG_LEVEL", "debug");
+	child_run(&opener, limit_memlock,
+		  (const char *[]){ child_tool("OPENER"), "open", "/", "0", NULL });
+	assert_int_equal(child_lines(opener.err), 1);
 	assert_has(opener.err, "iommufd-rlimit: debug: version=");
 	snprintf(expected, sizeof(expected),
 		 " mode=query on_error=fail log=stderr helper=none uid=%u memlock=65536 "
@@ -191,32 +192,32 @@ static void test_debug_line_at_load(void **state)
 
 static void test_none(void **state)
 {
-	struct run opener;
+	struct child opener;
 
 	(void)state;
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
-	run_setenv("IOMMUFD_RLIMIT_LOG", "none");
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_setenv("IOMMUFD_RLIMIT_LOG", "none");
 	opens(&opener);
 	assert_string_equal(opener.err, "");
-	assert_int_equal(run_lines(opener.ioctls), 2);
+	assert_int_equal(child_lines(opener.ioctls), 2);
 }
 
 static void test_file(void **state)
 {
-	struct run opener;
+	struct child opener;
 	struct stat st;
 	char text[1024];
 
 	(void)state;
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
-	run_setenv("IOMMUFD_RLIMIT_LOG", run_path("log"));
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_setenv("IOMMUFD_RLIMIT_LOG", child_path("log"));
 	opens(&opener);
 	opens(&opener); /* appends */
 	assert_string_equal(opener.err, "");
-	read_log(run_path("log"), text);
-	assert_int_equal(run_lines(text), 2);
+	read_log(child_path("log"), text);
+	assert_int_equal(child_lines(text), 2);
 	assert_has(text, "iommufd-rlimit: info: outcome=applied fd=3 ");
-	assert_int_equal(stat(run_path("log"), &st), 0);
+	assert_int_equal(stat(child_path("log"), &st), 0);
 	assert_int_equal(st.st_mode & 07137, 0);
 }
 
@@ -227,39 +228,39 @@ static void mask_nothing(void)
 
 static void test_file_mode(void **state)
 {
-	struct run opener;
+	struct child opener;
 	struct stat st;
 
 	(void)state;
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
-	run_setenv("IOMMUFD_RLIMIT_LOG", run_path("log"));
-	run(&opener, mask_nothing,
-	    (const char *[]){ run_tool("OPENER"), "open", "/dev/iommu", NULL });
-	assert_int_equal(stat(run_path("log"), &st), 0);
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_setenv("IOMMUFD_RLIMIT_LOG", child_path("log"));
+	child_run(&opener, mask_nothing,
+		  (const char *[]){ child_tool("OPENER"), "open", "/dev/iommu", NULL });
+	assert_int_equal(stat(child_path("log"), &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0640);
 }
 
 static void test_process(void **state)
 {
 	char expected[64];
-	struct run opener;
+	struct child opener;
 
 	(void)state;
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	opens(&opener);
-	snprintf(expected, sizeof(expected), " pid=%d comm=%.15s\n", opener.pid, run_comm());
+	snprintf(expected, sizeof(expected), " pid=%d comm=%.15s\n", opener.pid, child_comm());
 	assert_has(opener.err, expected);
 }
 
 /* @setting's sink fails with @error: stderr gets the line and the reason. */
 static void falls_back(const char *setting, const char *error)
 {
-	struct run opener;
+	struct child opener;
 	char expected[512];
 
-	run_setenv("IOMMUFD_RLIMIT_LOG", setting);
+	child_setenv("IOMMUFD_RLIMIT_LOG", setting);
 	opens(&opener);
-	assert_int_equal(run_lines(opener.err), 2);
+	assert_int_equal(child_lines(opener.err), 2);
 	assert_has(opener.err, "iommufd-rlimit: info: outcome=applied ");
 	snprintf(expected, sizeof(expected),
 		 "iommufd-rlimit: error: setting=IOMMUFD_RLIMIT_LOG value=%s used=stderr errno=%s ",
@@ -273,17 +274,17 @@ static void test_sinks_that_fail(void **state)
 	char target[128];
 
 	(void)state;
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	falls_back("/nowhere/log", "ENOENT");
 	falls_back("/", "EISDIR");
-	assert_int_equal(mkfifo(run_path("fifo"), 0600), 0);
-	falls_back(run_path("fifo"), "ENXIO");
-	strcpy(target, run_path("target"));
-	assert_int_equal(symlink(target, run_path("link")), 0);
-	falls_back(run_path("link"), "ELOOP");
+	assert_int_equal(mkfifo(child_path("fifo"), 0600), 0);
+	falls_back(child_path("fifo"), "ENXIO");
+	strcpy(target, child_path("target"));
+	assert_int_equal(symlink(target, child_path("link")), 0);
+	falls_back(child_path("link"), "ELOOP");
 	assert_int_equal(access(target, F_OK), -1);
 	falls_back("/dev/full", "ENOSPC");
-	run_setenv("MOCK_SYSLOG", run_path("no-socket"));
+	child_setenv("MOCK_SYSLOG", child_path("no-socket"));
 	falls_back("syslog", "ENOENT");
 }
 
@@ -294,13 +295,13 @@ static void test_fifo_full(void **state)
 	char filler[4096] = { 0 };
 
 	(void)state;
-	assert_int_equal(mkfifo(run_path("fifo"), 0600), 0);
-	fifo = open(run_path("fifo"), O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	assert_int_equal(mkfifo(child_path("fifo"), 0600), 0);
+	fifo = open(child_path("fifo"), O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	while (write(fifo, filler, sizeof(filler)) > 0)
 		;
 	assert_int_equal(errno, EAGAIN);
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
-	falls_back(run_path("fifo"), "EAGAIN");
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	falls_back(child_path("fifo"), "EAGAIN");
 	close(fifo);
 }
 
@@ -315,17 +316,17 @@ static void limit_file_size(void)
 
 static void test_file_size_limit(void **state)
 {
-	struct run opener;
+	struct child opener;
 
 	(void)state;
 	if (SANITIZED)
 		skip(); /* their runtimes meet the limit, too */
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
-	run_setenv("MOCK_LOG", NULL);
-	run_setenv("MOCK_SET_ERRNO", "1"); /* so that the mock writes no file either */
-	run_setenv("IOMMUFD_RLIMIT_LOG", run_path("log"));
-	run(&opener, limit_file_size,
-	    (const char *[]){ run_tool("OPENER"), "open", "/dev/iommu", NULL });
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_setenv("MOCK_LOG", NULL);
+	child_setenv("MOCK_SET_ERRNO", "1"); /* so that the mock writes no file either */
+	child_setenv("IOMMUFD_RLIMIT_LOG", child_path("log"));
+	child_run(&opener, limit_file_size,
+		  (const char *[]){ child_tool("OPENER"), "open", "/dev/iommu", NULL });
 	assert_int_equal(opener.status, 0); /* no SIGXFSZ */
 	assert_has(opener.err, " used=stderr errno=EFBIG ");
 }
@@ -343,21 +344,21 @@ static void limit_file_size_to_short_write(void)
 /* A line of which a part was written is not in the log: stderr gets it whole. */
 static void test_short_write(void **state)
 {
-	struct run opener;
+	struct child opener;
 	struct stat st;
 
 	(void)state;
 	if (SANITIZED)
 		skip(); /* their runtimes meet the limit, too */
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
-	run_setenv("MOCK_LOG", NULL);
-	run_setenv("IOMMUFD_RLIMIT_LOG", run_path("log"));
-	run(&opener, limit_file_size_to_short_write,
-	    (const char *[]){ run_tool("OPENER"), "open", "/dev/iommu", NULL });
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_setenv("MOCK_LOG", NULL);
+	child_setenv("IOMMUFD_RLIMIT_LOG", child_path("log"));
+	child_run(&opener, limit_file_size_to_short_write,
+		  (const char *[]){ child_tool("OPENER"), "open", "/dev/iommu", NULL });
 	assert_int_equal(opener.status, 0);
-	assert_int_equal(stat(run_path("log"), &st), 0);
+	assert_int_equal(stat(child_path("log"), &st), 0);
 	assert_int_equal(st.st_size, SHORT_WRITE);
-	assert_int_equal(run_lines(opener.err), 2);
+	assert_int_equal(child_lines(opener.err), 2);
 	assert_has(opener.err, "iommufd-rlimit: info: outcome=applied ");
 	assert_has(opener.err, " used=stderr errno=ENOSPC ");
 }
@@ -394,14 +395,14 @@ static void test_background(void **state)
 {
 	int controller = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
 	char text[1024] = "";
-	struct run opener;
+	struct child opener;
 
 	(void)state;
 	assert_true(controller >= 0 && !grantpt(controller) && !unlockpt(controller));
 	strcpy(terminal, ptsname(controller));
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
-	run(&opener, write_from_background,
-	    (const char *[]){ run_tool("OPENER"), "open", "/dev/iommu", NULL });
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_run(&opener, write_from_background,
+		  (const char *[]){ child_tool("OPENER"), "open", "/dev/iommu", NULL });
 	assert_int_equal(opener.status, 0);
 	assert_true(read(controller, text, sizeof(text) - 1) > 0);
 	assert_has(text, "iommufd-rlimit: info: outcome=applied ");
@@ -413,9 +414,9 @@ static int listen_to(const char *variable)
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	int daemon = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-	strcpy(address.sun_path, run_path(variable));
+	strcpy(address.sun_path, child_path(variable));
 	assert_int_equal(bind(daemon, (struct sockaddr *)&address, sizeof(address)), 0);
-	run_setenv(variable, address.sun_path);
+	child_setenv(variable, address.sun_path);
 	return daemon;
 }
 
@@ -439,7 +440,7 @@ static void assert_receives(int daemon, const char *start)
 
 	assert_true(recv(daemon, text, sizeof(text) - 1, 0) > 0);
 	assert_ptr_equal(strstr(text, start), text);
-	assert_int_equal(run_lines(text), 0);
+	assert_int_equal(child_lines(text), 0);
 }
 
 static void test_syslog(void **state)
@@ -448,17 +449,17 @@ static void test_syslog(void **state)
 	static const char *const lines[] = { "<28>iommufd-rlimit: warning: outcome=denied ",
 					     "<27>iommufd-rlimit: error: outcome=failed " };
 	int daemon = listen_to("MOCK_SYSLOG");
-	struct run opener;
+	struct child opener;
 
 	(void)state;
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
-	run_setenv("IOMMUFD_RLIMIT_LOG", "syslog");
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_setenv("IOMMUFD_RLIMIT_LOG", "syslog");
 	opens(&opener);
 	assert_string_equal(opener.err, "");
 	assert_receives(daemon, "<30>iommufd-rlimit: info: outcome=applied fd=3 ");
 	for (size_t i = 0; i < 2; i++) {
-		run_setenv("MOCK_SET_ERRNO", errors[i]);
-		run_setenv("IOMMUFD_RLIMIT_ON_ERROR", "continue");
+		child_setenv("MOCK_SET_ERRNO", errors[i]);
+		child_setenv("IOMMUFD_RLIMIT_ON_ERROR", "continue");
 		opens(&opener);
 		assert_receives(daemon, lines[i]);
 	}
@@ -469,13 +470,13 @@ static void test_syslog(void **state)
 static void test_syslog_without_dev_log(void **state)
 {
 	int journal = listen_to("MOCK_JOURNAL");
-	struct run opener;
+	struct child opener;
 	char text[64];
 	int log;
 
 	(void)state;
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
-	run_setenv("IOMMUFD_RLIMIT_LOG", "syslog");
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_setenv("IOMMUFD_RLIMIT_LOG", "syslog");
 	opens(&opener);
 	assert_string_equal(opener.err, "");
 	assert_receives(journal, "<30>iommufd-rlimit: info: outcome=applied fd=3 ");
@@ -496,17 +497,17 @@ static void close_stderr(void)
 /* The first file opened is then descriptor 2, and the line must not end up in it. */
 static void test_stderr_closed(void **state)
 {
-	const char *path = run_path("disk-image");
+	const char *path = child_path("disk-image");
 	char text[1024];
-	struct run opener;
+	struct child opener;
 
 	(void)state;
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
-	run(&opener, close_stderr,
-	    (const char *[]){ run_tool("GUEST"), "open-as-descriptor-2", path, NULL });
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_run(&opener, close_stderr,
+		  (const char *[]){ child_tool("SITUATIONS"), "open-as-descriptor-2", path, NULL });
 	assert_int_equal(opener.status, 0);
 	assert_has(opener.out, "ok\n");
-	assert_int_equal(run_lines(opener.ioctls), 2);
+	assert_int_equal(child_lines(opener.ioctls), 2);
 	read_log(path, text);
 	assert_string_equal(text, "");
 }
@@ -529,12 +530,12 @@ static void fill_stderr(void)
 
 static void test_stderr_full(void **state)
 {
-	struct run opener;
+	struct child opener;
 
 	(void)state;
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
-	run(&opener, fill_stderr,
-	    (const char *[]){ run_tool("OPENER"), "open", "/dev/iommu", NULL });
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_run(&opener, fill_stderr,
+		  (const char *[]){ child_tool("OPENER"), "open", "/dev/iommu", NULL });
 	assert_int_equal(opener.status, 0);
 	assert_has(opener.out, "return=3 errno=4242 ");
 }
@@ -553,42 +554,42 @@ static void break_stderr(void)
 
 static void test_stderr_without_reader(void **state)
 {
-	struct run opener;
+	struct child opener;
 
 	(void)state;
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
-	run(&opener, break_stderr,
-	    (const char *[]){ run_tool("OPENER"), "open", "/dev/iommu", NULL });
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_run(&opener, break_stderr,
+		  (const char *[]){ child_tool("OPENER"), "open", "/dev/iommu", NULL });
 	assert_int_equal(opener.status, 0); /* no SIGPIPE */
 	assert_has(opener.out, "return=3 errno=4242 ");
 }
 
 static void test_secure(void **state)
 {
-	struct run opener;
+	struct child opener;
 
 	(void)state;
-	run_setenv("MOCK_SECURE", "1");
-	run_setenv("IOMMUFD_RLIMIT_MODE", "process");
-	run_setenv("IOMMUFD_RLIMIT_LOG_LEVEL", "info");
-	run_setenv("IOMMUFD_RLIMIT_LOG", run_path("log"));
-	run_setenv("IOMMUFD_RLIMIT_HELPER", run_path("helper.sock"));
+	child_setenv("MOCK_SECURE", "1");
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_setenv("IOMMUFD_RLIMIT_LOG_LEVEL", "info");
+	child_setenv("IOMMUFD_RLIMIT_LOG", child_path("log"));
+	child_setenv("IOMMUFD_RLIMIT_HELPER", child_path("helper.sock"));
 	opens(&opener);
-	assert_int_equal(run_lines(opener.err), 3);
+	assert_int_equal(child_lines(opener.err), 3);
 	assert_has(opener.err, "setting=IOMMUFD_RLIMIT_LOG value=/tmp/");
 	assert_has(opener.err, "setting=IOMMUFD_RLIMIT_HELPER value=/tmp/");
 	assert_has(opener.err, " used=/run/iommufd-rlimit/helper.sock accepted=\"no path in ");
 	assert_has(opener.err, "outcome=applied ");
-	assert_int_equal(access(run_path("log"), F_OK), -1);
+	assert_int_equal(access(child_path("log"), F_OK), -1);
 	/* The enumerations are honoured. */
-	run_setenv("IOMMUFD_RLIMIT_LOG", "none");
-	run_setenv("IOMMUFD_RLIMIT_HELPER", "none");
-	run_setenv("IOMMUFD_RLIMIT_MODE", "off");
+	child_setenv("IOMMUFD_RLIMIT_LOG", "none");
+	child_setenv("IOMMUFD_RLIMIT_HELPER", "none");
+	child_setenv("IOMMUFD_RLIMIT_MODE", "off");
 	opens(&opener);
 	assert_string_equal(opener.err, "");
 }
 
-#define TEST(function) cmocka_unit_test_setup_teardown(function, run_setup, run_teardown)
+#define TEST(function) cmocka_unit_test_setup_teardown(function, child_setup, child_teardown)
 
 int main(void)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Copyright (C) 2026 the iommufd-rlimit-shim developers
 
-#include "run.h"
+#include "child.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -16,7 +16,7 @@
 static char directory[64];
 static char *environment[64];
 
-void run_setenv(const char *name, const char *value)
+void child_setenv(const char *name, const char *value)
 {
 	size_t length = strlen(name);
 	size_t i = 0;
@@ -37,7 +37,7 @@ void run_setenv(const char *name, const char *value)
 	}
 }
 
-const char *run_path(const char *name)
+const char *child_path(const char *name)
 {
 	static char paths[4][128];
 	static unsigned turn;
@@ -48,7 +48,7 @@ const char *run_path(const char *name)
 	return path;
 }
 
-const char *run_tool(const char *variable)
+const char *child_tool(const char *variable)
 {
 	const char *path = getenv(variable);
 
@@ -57,7 +57,7 @@ const char *run_tool(const char *variable)
 	return path;
 }
 
-int run_setup(void **state)
+int child_setup(void **state)
 {
 	/* What the sanitizers' runtimes are told, and the path for their symbolizer. */
 	static const char *const kept[] = { "PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS",
@@ -68,17 +68,17 @@ int run_setup(void **state)
 	strcpy(directory, "/tmp/iommufd-rlimit-test-XXXXXX");
 	if (!mkdtemp(directory))
 		return -1;
-	snprintf(preload, sizeof(preload), "%s:%s", run_tool("SHIM"), run_tool("MOCK"));
-	run_setenv("LD_PRELOAD", preload);
-	run_setenv("MOCK_LOG", run_path("ioctls"));
-	run_setenv("IOMMUFD_RLIMIT_HELPER", "none");
+	snprintf(preload, sizeof(preload), "%s:%s", child_tool("SHIM"), child_tool("MOCK"));
+	child_setenv("LD_PRELOAD", preload);
+	child_setenv("MOCK_LOG", child_path("ioctls"));
+	child_setenv("IOMMUFD_RLIMIT_HELPER", "none");
 	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
 		if (getenv(kept[i]))
-			run_setenv(kept[i], getenv(kept[i]));
+			child_setenv(kept[i], getenv(kept[i]));
 	return 0;
 }
 
-int run_teardown(void **state)
+int child_teardown(void **state)
 {
 	pid_t child = fork();
 
@@ -103,21 +103,22 @@ static int64_t now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* Reads both pipes until both are closed; kills @child at the deadline. */
-static void collect(struct run *run, pid_t child, int out, int err)
+/* Reads both pipes until both are closed; kills @pid at the deadline. */
+static void collect(struct child *child, pid_t pid, int out, int err)
 {
 	struct pollfd polls[] = { { .fd = out, .events = POLLIN },
 				  { .fd = err, .events = POLLIN } };
-	char *at[] = { run->out, run->err };
-	char *const end[] = { run->out + sizeof(run->out) - 1, run->err + sizeof(run->err) - 1 };
-	int64_t deadline = now_ms() + RUN_SECONDS * 1000;
+	char *at[] = { child->out, child->err };
+	char *const end[] = { child->out + sizeof(child->out) - 1,
+			      child->err + sizeof(child->err) - 1 };
+	int64_t deadline = now_ms() + CHILD_SECONDS * 1000;
 
 	while (polls[0].fd >= 0 || polls[1].fd >= 0) {
 		int64_t left = deadline - now_ms();
 
 		if (left <= 0 || poll(polls, 2, (int)left) <= 0) {
-			kill(child, SIGKILL);
-			fail_msg("hangs; so far: %s%s", run->out, run->err);
+			kill(pid, SIGKILL);
+			fail_msg("hangs; so far: %s%s", child->out, child->err);
 		}
 		for (int i = 0; i < 2; i++) {
 			ssize_t length;
@@ -146,14 +147,14 @@ static void read_file(const char *path, char *to, size_t size)
 	fclose(file);
 }
 
-int run_emulated(void)
+int child_emulated(void)
 {
 	return getenv("MESON_EXE_WRAPPER") != NULL;
 }
 
-const char *run_comm(void)
+const char *child_comm(void)
 {
-	return run_emulated() ? strrchr(getenv("MESON_EXE_WRAPPER"), '/') + 1 : "opener";
+	return child_emulated() ? strrchr(getenv("MESON_EXE_WRAPPER"), '/') + 1 : "opener";
 }
 
 /* The emulator has to be static, so that LD_PRELOAD is for the program and not for itself. */
@@ -163,23 +164,23 @@ static _Noreturn void execute(const char *const arguments[])
 
 	for (size_t i = 0; i < 14 && arguments[i]; i++)
 		emulated[i + 1] = arguments[i];
-	if (run_emulated())
+	if (child_emulated())
 		arguments = emulated;
 	execve(arguments[0], (char *const *)arguments, environment);
 	_exit(127);
 }
 
-void run(struct run *run, void (*before_exec)(void), const char *const arguments[])
+void child_run(struct child *child, void (*before_exec)(void), const char *const arguments[])
 {
 	int out[2], err[2];
-	pid_t child;
+	pid_t pid;
 
-	memset(run, 0, sizeof(*run));
+	memset(child, 0, sizeof(*child));
 	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
 	assert_int_equal(pipe2(err, O_CLOEXEC), 0);
-	child = fork();
-	assert_true(child >= 0);
-	if (!child) {
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
 		int null = open("/dev/null", O_RDONLY);
 
 		dup2(null, STDIN_FILENO);
@@ -193,22 +194,22 @@ void run(struct run *run, void (*before_exec)(void), const char *const arguments
 	}
 	close(out[1]);
 	close(err[1]);
-	collect(run, child, out[0], err[0]);
-	assert_int_equal(waitpid(child, &run->status, 0), child);
-	run->pid = child;
-	read_file(run_path("ioctls"), run->ioctls, sizeof(run->ioctls));
+	collect(child, pid, out[0], err[0]);
+	assert_int_equal(waitpid(pid, &child->status, 0), pid);
+	child->pid = pid;
+	read_file(child_path("ioctls"), child->ioctls, sizeof(child->ioctls));
 }
 
-void run_opener(struct run *to, const char *build, const char *const arguments[])
+void child_opener(struct child *to, const char *build, const char *const arguments[])
 {
-	const char *all[8] = { run_tool(build) };
+	const char *all[8] = { child_tool(build) };
 
 	for (size_t i = 0; arguments[i]; i++)
 		all[i + 1] = arguments[i];
-	run(to, NULL, all);
+	child_run(to, NULL, all);
 }
 
-size_t run_lines(const char *text)
+size_t child_lines(const char *text)
 {
 	size_t lines = 0;
 

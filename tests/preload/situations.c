@@ -2,8 +2,8 @@
 // Copyright (C) 2026 the iommufd-rlimit-shim developers
 
 /*
- * guest SITUATION [ARGUMENT]: opens the device where a program may find itself. Prints "ok" if all
- * is as it would be without the shim, else says what is not.
+ * situations SITUATION [ARGUMENT]: opens the device where a program may find itself. Prints "ok" if
+ * all is as it would be without the shim, else says what is not.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -211,7 +211,7 @@ static atomic_int spawned;
 /* What a child gets that another thread starts in the middle of an open: descriptors 0, 1 and 2. */
 static void *spawn_until_stopped(void *argument)
 {
-	char *const arguments[] = { (char[]){ "guest" }, (char[]){ "spawned" }, NULL };
+	char *const arguments[] = { (char[]){ "situations" }, (char[]){ "spawned" }, NULL };
 	char *const none[] = { NULL };
 	posix_spawn_file_actions_t quiet;
 	pid_t child;
@@ -337,7 +337,7 @@ static void exec_with_iommufd(const char *argument)
 {
 	(void)argument;
 	REQUIRE(open("/dev/iommu", O_RDWR) == 3);
-	execl("/proc/self/exe", "guest", "plain", NULL);
+	execl("/proc/self/exe", "situations", "plain", NULL);
 	REQUIRE(false);
 }
 
@@ -460,6 +460,6 @@ int main(int argc, char **argv)
 			puts("ok");
 			return 0;
 		}
-	fprintf(stderr, "guest: no such situation\n");
+	fprintf(stderr, "situations: no such situation\n");
 	return 2;
 }
