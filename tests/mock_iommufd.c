@@ -24,6 +24,7 @@
 #undef _TIME_BITS
 #undef _FORTIFY_SOURCE
 
+#include "entries.h"
 #include "mock_mode.h"
 
 #include <dlfcn.h>
@@ -45,18 +46,8 @@
 #include <syslog.h>
 #include <unistd.h>
 
-#undef open64
-#undef openat64
-
 #define IOMMU_OPTION _IO(';', 0x87)
 #define DEVICE_LINK  "/sys/dev/char/1:7" /* admin-guide/devices.txt */
-
-int open64(const char *path, int flags, ...);
-int openat64(int dirfd, const char *path, int flags, ...);
-int __open_2(const char *path, int flags);
-int __open64_2(const char *path, int flags);
-int __openat_2(int dirfd, const char *path, int flags);
-int __openat64_2(int dirfd, const char *path, int flags);
 
 typedef long syscall_function(long number, ...);
 
@@ -151,62 +142,47 @@ static int open_any(int dirfd, const char *path, int flags, mode_t mode)
 		mode_;                                                       \
 	})
 
-int open(const char *path, int flags, ...)
-{
-	note_entry(path, "open\n");
-	return open_any(AT_FDCWD, path, flags, MODE_ARGUMENT(flags));
-}
+#define ENTRY_open(name)                                                                    \
+	int name(const char *path, int flags, ...)                                          \
+	{                                                                                   \
+		note_entry(path, #name "\n");                                               \
+		return open_any(AT_FDCWD, path, flags | O_LARGEFILE, MODE_ARGUMENT(flags)); \
+	}
 
-int open64(const char *path, int flags, ...)
-{
-	note_entry(path, "open64\n");
-	return open_any(AT_FDCWD, path, flags | O_LARGEFILE, MODE_ARGUMENT(flags));
-}
+#define ENTRY_openat(name)                                                               \
+	int name(int dirfd, const char *path, int flags, ...)                            \
+	{                                                                                \
+		note_entry(path, #name "\n");                                            \
+		return open_any(dirfd, path, flags | O_LARGEFILE, MODE_ARGUMENT(flags)); \
+	}
 
-int openat(int dirfd, const char *path, int flags, ...)
-{
-	note_entry(path, "openat\n");
-	return open_any(dirfd, path, flags, MODE_ARGUMENT(flags));
-}
+#define ENTRY___open_2(name)                                             \
+	int name(const char *path, int flags)                            \
+	{                                                                \
+		note_entry(path, #name "\n");                            \
+		return open_any(AT_FDCWD, path, flags | O_LARGEFILE, 0); \
+	}
 
-int openat64(int dirfd, const char *path, int flags, ...)
-{
-	note_entry(path, "openat64\n");
-	return open_any(dirfd, path, flags | O_LARGEFILE, MODE_ARGUMENT(flags));
-}
+#define ENTRY___openat_2(name)                                        \
+	int name(int dirfd, const char *path, int flags)              \
+	{                                                             \
+		note_entry(path, #name "\n");                         \
+		return open_any(dirfd, path, flags | O_LARGEFILE, 0); \
+	}
 
-int __open_2(const char *path, int flags)
-{
-	note_entry(path, "__open_2\n");
-	return open_any(AT_FDCWD, path, flags, 0);
-}
+#define ENTRY_openat2(name)                                                            \
+	int name(int dirfd, const char *path, const struct open_how *how, size_t size) \
+	{                                                                              \
+		note_entry(path, #name "\n");                                          \
+		if (is_device(dirfd, path))                                            \
+			path = MOCK_DEVICE;                                            \
+		return (int)real_syscall()(__NR_openat2, dirfd, path, how, size);      \
+	}
 
-int __open64_2(const char *path, int flags)
-{
-	note_entry(path, "__open64_2\n");
-	return open_any(AT_FDCWD, path, flags | O_LARGEFILE, 0);
-}
-
-int __openat_2(int dirfd, const char *path, int flags)
-{
-	note_entry(path, "__openat_2\n");
-	return open_any(dirfd, path, flags, 0);
-}
-
-int __openat64_2(int dirfd, const char *path, int flags)
-{
-	note_entry(path, "__openat64_2\n");
-	return open_any(dirfd, path, flags | O_LARGEFILE, 0);
-}
-
-#ifdef HAVE_OPENAT2
-int openat2(int dirfd, const char *path, const struct open_how *how, size_t size)
-{
-	if (is_device(dirfd, path))
-		path = MOCK_DEVICE;
-	return (int)real_syscall()(SYS_openat2, dirfd, path, how, size);
-}
-#endif
+#define ENTRY(name, shape, substitute) \
+	parameters_of_##shape name;    \
+	ENTRY_##shape(name)
+ENTRIES(ENTRY)
 
 static long read_device_link(char *target, size_t size)
 {

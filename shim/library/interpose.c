@@ -35,13 +35,6 @@
 #define EXPORT __attribute__((visibility("default")))
 #endif
 
-EXPORT int open64(const char *path, int flags, ...);
-EXPORT int openat64(int dirfd, const char *path, int flags, ...);
-EXPORT int __open_2(const char *path, int flags);
-EXPORT int __open64_2(const char *path, int flags);
-EXPORT int __openat_2(int dirfd, const char *path, int flags);
-EXPORT int __openat64_2(int dirfd, const char *path, int flags);
-
 static struct config settings; /* parsed by the constructor; immutable from then on */
 static atomic_bool active;     /* they are parsed, and a mode is set: until then inert */
 
@@ -105,60 +98,44 @@ static inline bool needs_mode(int flags)
 		mode_;                                      \
 	})
 
-EXPORT int open(const char *path, int flags, ...)
-{
-	const mode_t mode = MODE_ARGUMENT(flags);
+#define ENTRY_open(name)                                                  \
+	EXPORT int name(const char *path, int flags, ...)                 \
+	{                                                                 \
+		const mode_t mode = MODE_ARGUMENT(flags);                 \
+                                                                          \
+		return after_open(next()->name(path, flags, mode), path); \
+	}
 
-	return after_open(next()->open(path, flags, mode), path);
-}
+#define ENTRY_openat(name)                                                       \
+	EXPORT int name(int dirfd, const char *path, int flags, ...)             \
+	{                                                                        \
+		const mode_t mode = MODE_ARGUMENT(flags);                        \
+                                                                                 \
+		return after_open(next()->name(dirfd, path, flags, mode), path); \
+	}
 
-EXPORT int open64(const char *path, int flags, ...)
-{
-	const mode_t mode = MODE_ARGUMENT(flags);
+#define ENTRY___open_2(name)                                        \
+	EXPORT int name(const char *path, int flags)                \
+	{                                                           \
+		return after_open(next()->name(path, flags), path); \
+	}
 
-	return after_open(next()->open64(path, flags, mode), path);
-}
+#define ENTRY___openat_2(name)                                             \
+	EXPORT int name(int dirfd, const char *path, int flags)            \
+	{                                                                  \
+		return after_open(next()->name(dirfd, path, flags), path); \
+	}
 
-EXPORT int openat(int dirfd, const char *path, int flags, ...)
-{
-	const mode_t mode = MODE_ARGUMENT(flags);
+#define ENTRY_openat2(name)                                                                   \
+	EXPORT int name(int dirfd, const char *path, const struct open_how *how, size_t size) \
+	{                                                                                     \
+		return after_open(next()->name(dirfd, path, how, size), path);                \
+	}
 
-	return after_open(next()->openat(dirfd, path, flags, mode), path);
-}
-
-EXPORT int openat64(int dirfd, const char *path, int flags, ...)
-{
-	const mode_t mode = MODE_ARGUMENT(flags);
-
-	return after_open(next()->openat64(dirfd, path, flags, mode), path);
-}
-
-EXPORT int __open_2(const char *path, int flags)
-{
-	return after_open(next()->open_2(path, flags), path);
-}
-
-EXPORT int __open64_2(const char *path, int flags)
-{
-	return after_open(next()->open64_2(path, flags), path);
-}
-
-EXPORT int __openat_2(int dirfd, const char *path, int flags)
-{
-	return after_open(next()->openat_2(dirfd, path, flags), path);
-}
-
-EXPORT int __openat64_2(int dirfd, const char *path, int flags)
-{
-	return after_open(next()->openat64_2(dirfd, path, flags), path);
-}
-
-#ifdef HAVE_OPENAT2
-EXPORT int openat2(int dirfd, const char *path, const struct open_how *how, size_t size)
-{
-	return after_open(next()->openat2(dirfd, path, how, size), path);
-}
-#endif
+#define ENTRY(name, shape, substitute)     \
+	EXPORT parameters_of_##shape name; \
+	ENTRY_##shape(name)
+ENTRIES(ENTRY)
 
 static void apply_to_inherited(int fd)
 {

@@ -33,12 +33,12 @@ static int raw_open(const char *path, int flags, ...)
 	return raw_openat(AT_FDCWD, path, flags, mode);
 }
 
-static int raw_openat_2(int dirfd, const char *path, int flags)
+static int raw___openat_2(int dirfd, const char *path, int flags)
 {
 	return raw_openat(dirfd, path, flags, 0);
 }
 
-static int raw_open_2(const char *path, int flags)
+static int raw___open_2(const char *path, int flags)
 {
 	return raw_openat(AT_FDCWD, path, flags, 0);
 }
@@ -46,25 +46,13 @@ static int raw_open_2(const char *path, int flags)
 #ifdef HAVE_OPENAT2
 static int raw_openat2(int dirfd, const char *path, const struct open_how *how, size_t size)
 {
-	return (int)syscall(SYS_openat2, dirfd, path, how, size);
+	return (int)syscall(__NR_openat2, dirfd, path, how, size);
 }
 #endif
 
-static const struct next raw = {
-	.open = raw_open,
-	.open64 = raw_open,
-	.openat = raw_openat,
-	.openat64 = raw_openat,
-	.open_2 = raw_open_2,
-	.open64_2 = raw_open_2,
-	.openat_2 = raw_openat_2,
-	.openat64_2 = raw_openat_2,
-#ifdef HAVE_OPENAT2
-	.openat2 = raw_openat2,
-#endif
-};
+#define RAW(name, shape, substitute) .name = raw_##shape,
+static const struct next raw = { ENTRIES(RAW) };
 
-/* musl >= 1.2.5 has no open64, and no libc but glibc has __open_2. */
 static void *definition(const char *name, const char *substitute, void *otherwise)
 {
 	void *found = dlsym(RTLD_NEXT, name);
@@ -75,6 +63,8 @@ static void *definition(const char *name, const char *substitute, void *otherwis
 	return substitute ? definition(substitute, NULL, otherwise) : otherwise;
 }
 
+#define LOOK_UP(name, shape, substitute) table.name = definition(#name, substitute, raw_##shape);
+
 const struct next *next_resolve(void)
 {
 	static struct next table;
@@ -84,17 +74,7 @@ const struct next *next_resolve(void)
 
 	if (atomic_flag_test_and_set(&begun))
 		return found ? found : &raw;
-	table.open = definition("open", NULL, raw.open);
-	table.open64 = definition("open64", "open", raw.open64);
-	table.openat = definition("openat", NULL, raw.openat);
-	table.openat64 = definition("openat64", "openat", raw.openat64);
-	table.open_2 = definition("__open_2", NULL, raw.open_2);
-	table.open64_2 = definition("__open64_2", NULL, raw.open64_2);
-	table.openat_2 = definition("__openat_2", NULL, raw.openat_2);
-	table.openat64_2 = definition("__openat64_2", NULL, raw.openat64_2);
-#ifdef HAVE_OPENAT2
-	table.openat2 = definition("openat2", NULL, raw.openat2);
-#endif
+	ENTRIES(LOOK_UP)
 	atomic_store_explicit(&next_resolved, &table, memory_order_release);
 	errno = saved_errno;
 	return &table;

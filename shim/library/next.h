@@ -4,27 +4,15 @@
 /* The definitions that the program would have called without us: libc's, or another preload's. */
 #pragma once
 
-#include <fcntl.h>
+#include "entries.h"
+
 #include <stdatomic.h>
-#include <stddef.h>
 
-/* musl's headers define these as macros. */
-#undef open64
-#undef openat64
-
-struct open_how; /* openat2(2) */
-
+#define MEMBER(name, shape, substitute) parameters_of_##shape *name;
 struct next {
-	int (*open)(const char *path, int flags, ...);
-	int (*open64)(const char *path, int flags, ...);
-	int (*openat)(int dirfd, const char *path, int flags, ...);
-	int (*openat64)(int dirfd, const char *path, int flags, ...);
-	int (*open_2)(const char *path, int flags); /* __open_2 and so on: _FORTIFY_SOURCE */
-	int (*open64_2)(const char *path, int flags);
-	int (*openat_2)(int dirfd, const char *path, int flags);
-	int (*openat64_2)(int dirfd, const char *path, int flags);
-	int (*openat2)(int dirfd, const char *path, const struct open_how *how, size_t size);
+	ENTRIES(MEMBER)
 };
+#undef MEMBER
 
 extern const struct next *_Atomic next_resolved;
 

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 static const char *const builds[] = { "OPENER", "OPENER_LARGE", "OPENER_FORTIFIED", "OPENER_BOTH" };
-static const char *const entries[] = { "open", "openat", "open64", "openat64", "openat2" };
+static const char *const entries[] = { "open", "openat", "open64", "openat64" };
 
 /* clang has no __builtin_va_arg_pack(), which glibc fortifies open() with. */
 #if defined(__GLIBC__) && !defined(__clang__)
@@ -25,20 +25,25 @@ static const char *const entries[] = { "open", "openat", "open64", "openat64", "
 
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 
-/* Calls @check for each build and entry, but for openat2 where libc has none. */
+static void preload_shim(const char *tool)
+{
+	char preload[1024];
+
+	snprintf(preload, sizeof(preload), "%s:%s", child_tool(tool), child_tool("MOCK"));
+	child_setenv("LD_PRELOAD", preload);
+}
+
+/* Calls @check for each build and entry; for openat2 with the library that a newer libc gets. */
 static void each_entry(void (*check)(const char *build, const char *entry))
 {
 	for (size_t b = 0; b < LENGTH(builds); b++)
-		for (size_t e = 0; e < LENGTH(entries); e++) {
-			struct child probe;
-
-			child_opener(&probe, builds[b],
-				     (const char *[]){ entries[e], "/", "0x10000", NULL });
-			if (WEXITSTATUS(probe.status) == 77)
-				continue; /* the opener says that it has no such entry */
-			assert_int_equal(probe.status, 0);
+		for (size_t e = 0; e < LENGTH(entries); e++)
 			check(builds[b], entries[e]);
-		}
+	if (child_emulated())
+		return; /* qemu-user has no openat2 */
+	preload_shim("SHIM_OPENAT2");
+	check("OPENER", "openat2");
+	preload_shim("SHIM");
 }
 
 static void number(char text[16], long value)
@@ -167,6 +172,7 @@ static void test_same_name_next(void **state)
 		{ "OPENER", "openat", "openat\n" },
 		{ "OPENER", "open64", "open64\n" },
 		{ "OPENER", "openat64", "openat64\n" },
+		{ "OPENER", "openat2", "openat2\n" },
 #if FORTIFIED
 		{ "OPENER_FORTIFIED", "open", "__open_2\n" },
 		{ "OPENER_FORTIFIED", "openat", "__openat_2\n" },
@@ -182,6 +188,9 @@ static void test_same_name_next(void **state)
 		struct child opener;
 		FILE *file;
 
+		if (child_emulated() && !strcmp(calls[i].entry, "openat2"))
+			continue;
+		preload_shim(strcmp(calls[i].entry, "openat2") ? "SHIM" : "SHIM_OPENAT2");
 		child_opener(&opener, calls[i].build,
 			     (const char *[]){ calls[i].entry, "/dev/iommu", NULL });
 		file = fopen(child_path("entries"), "re");
