@@ -11,7 +11,7 @@
  *   MOCK_SET_ERRNO  SET fails with this number
  *   MOCK_GET_ERRNO  GET fails with this number
  *   MOCK_LOST_SET   SET succeeds but changes nothing
- *   MOCK_LOG        file that gets a line for each IOMMU_OPTION: the descriptor, then the bytes
+ *   MOCK_LOG        file that gets a line for each IOMMU_OPTION: the descriptor, then the fields
  *   MOCK_SYSLOG     socket that takes the place of /dev/log; none if unset
  *   MOCK_JOURNAL    the same for /run/systemd/journal/dev-log
  *   MOCK_SECURE     getauxval(AT_SECURE) is 1
@@ -211,16 +211,15 @@ struct option {
 
 static void log_option(int fd, const struct option *option)
 {
-	char line[2 * sizeof(*option) + 32];
+	char line[160];
 	int length;
 
 	if (!getenv("MOCK_LOG")) /* scripts/bench times this */
 		return;
-	length = snprintf(line, sizeof(line), "%d ", fd);
-	for (size_t i = 0; i < sizeof(*option); i++)
-		length += snprintf(line + length, sizeof(line) - (size_t)length, "%02x",
-				   ((const unsigned char *)option)[i]);
-	line[length++] = '\n';
+	length = snprintf(line, sizeof(line),
+			  "%d: size=%u option=%u op=%u reserved=%u object=%u val64=%llu\n", fd,
+			  option->size, option->option_id, option->op, option->reserved,
+			  option->object_id, (unsigned long long)option->val64);
 	append("MOCK_LOG", line, (size_t)length);
 }
 

@@ -5,6 +5,7 @@
  * situations SITUATION [ARGUMENT]: opens the device where a program may find itself. Prints "ok" if
  * all is as it would be without the shim, else says what is not.
  */
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -356,6 +357,12 @@ static __attribute__((destructor)) void destructor(void)
 		open_and_close();
 }
 
+static void loads(const char *library)
+{
+	REQUIRE(dlopen(library, RTLD_NOW));
+	open_and_close();
+}
+
 static void *open_fifo(void *path)
 {
 	open(path, O_RDONLY);
@@ -446,6 +453,7 @@ int main(int argc, char **argv)
 		{ "seccomp-errno", seccomp_errno },
 		{ "exec", exec_with_iommufd },
 		{ "at-exit", at_exit },
+		{ "dlopen", loads },
 		{ "cancel", cancel },
 		{ "cancel-state", cancel_state },
 #ifdef __GLIBC__

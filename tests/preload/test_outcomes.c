@@ -11,16 +11,10 @@
 #include <string.h>
 #include <sys/wait.h>
 
-/* struct iommu_option: size 24, option 0, op, object 0, val64. */
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-#define SET_USER    "180000000000000000000000000000000000000000000000"
-#define SET_PROCESS "180000000000000000000000000000000100000000000000"
-#define GET         "180000000000000001000000000000000000000000000000"
-#else
-#define SET_USER    "000000180000000000000000000000000000000000000000"
-#define SET_PROCESS "000000180000000000000000000000000000000000000001"
-#define GET         "000000180000000000010000000000000000000000000000"
-#endif
+/* Lines of MOCK_LOG. */
+#define SET_USER    "3: size=24 option=0 op=0 reserved=0 object=0 val64=0\n"
+#define SET_PROCESS "3: size=24 option=0 op=0 reserved=0 object=0 val64=1\n"
+#define GET         "3: size=24 option=0 op=1 reserved=0 object=0 val64=0\n"
 
 enum policy { AUTO, CONTINUE, FAIL, POLICIES };
 static const char *const policies[] = { "auto", "continue", "fail" };
@@ -117,7 +111,7 @@ static void each_errno_of_set(const char *mode, const char *other, const char *s
 {
 	char ioctls[256];
 
-	snprintf(ioctls, sizeof(ioctls), "3 %s\n3 " GET "\n", set);
+	snprintf(ioctls, sizeof(ioctls), "%s" GET, set);
 	child_setenv("IOMMUFD_RLIMIT_MODE", mode);
 	for (size_t i = 0; i < ERRORS; i++)
 		for (enum policy policy = AUTO; policy < POLICIES; policy++) {
@@ -148,8 +142,7 @@ static void test_in_force_already(void **state)
 	for (size_t i = 1; i < ERRORS; i++)
 		for (enum policy policy = AUTO; policy < POLICIES; policy++) {
 			set_number("MOCK_SET_ERRNO", errors[i].error);
-			check(&already, 0, NULL, policy, "process", "process",
-			      "3 " SET_PROCESS "\n3 " GET "\n");
+			check(&already, 0, NULL, policy, "process", "process", SET_PROCESS GET);
 		}
 }
 
@@ -159,9 +152,9 @@ static void test_query_changes_nothing(void **state)
 	child_setenv("IOMMUFD_RLIMIT_MODE", "query");
 	for (enum policy policy = AUTO; policy < POLICIES; policy++) {
 		child_setenv("MOCK_NEW_MODE", "user");
-		check(&queried, 0, NULL, policy, "query", "user", "3 " GET "\n");
+		check(&queried, 0, NULL, policy, "query", "user", GET);
 		child_setenv("MOCK_NEW_MODE", "process");
-		check(&queried, 0, NULL, policy, "query", "process", "3 " GET "\n");
+		check(&queried, 0, NULL, policy, "query", "process", GET);
 	}
 }
 
@@ -173,7 +166,7 @@ static void test_query_errors(void **state)
 		for (enum policy policy = AUTO; policy < POLICIES; policy++) {
 			set_number("MOCK_GET_ERRNO", errors[i].error);
 			check(errors[i].answer, errors[i].error, errors[i].name, policy, "query",
-			      "unknown", "3 " GET "\n");
+			      "unknown", GET);
 		}
 }
 
@@ -183,8 +176,7 @@ static void test_set_without_effect(void **state)
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	child_setenv("MOCK_LOST_SET", "1");
 	for (enum policy policy = AUTO; policy < POLICIES; policy++)
-		check(&failed, EIO, "EIO", policy, "process", "user",
-		      "3 " SET_PROCESS "\n3 " GET "\n");
+		check(&failed, EIO, "EIO", policy, "process", "user", SET_PROCESS GET);
 }
 
 static void test_set_not_readable_back(void **state)
@@ -193,12 +185,10 @@ static void test_set_not_readable_back(void **state)
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	set_number("MOCK_GET_ERRNO", EFAULT);
 	for (enum policy policy = AUTO; policy < POLICIES; policy++)
-		check(&failed, EFAULT, "EFAULT", policy, "process", "unknown",
-		      "3 " SET_PROCESS "\n3 " GET "\n");
+		check(&failed, EFAULT, "EFAULT", policy, "process", "unknown", SET_PROCESS GET);
 	child_setenv("IOMMUFD_RLIMIT_MODE", "user"); /* 0, and nothing read is 0 as well */
 	for (enum policy policy = AUTO; policy < POLICIES; policy++)
-		check(&failed, EFAULT, "EFAULT", policy, "user", "unknown",
-		      "3 " SET_USER "\n3 " GET "\n");
+		check(&failed, EFAULT, "EFAULT", policy, "user", "unknown", SET_USER GET);
 }
 
 static void inert(const char *shim, const char *mode)

@@ -56,6 +56,49 @@ static void test_at_exit(void **state)
 	assert_int_equal(child_lines(program.err), 2);
 }
 
+/* A library that the program loads later opens the device, as a module of QEMU may. */
+static void test_dlopen(void **state)
+{
+	struct child program;
+
+	(void)state;
+	both_ways(&program, "dlopen", child_tool("EARLY"));
+	assert_int_equal(child_lines(program.err), 2);
+}
+
+/* Not by LD_PRELOAD: the library sees no open, and the program goes on. iommufd-rlimit(7), LIMITS.
+ */
+static void test_loaded_late(void **state)
+{
+	struct child program;
+
+	(void)state;
+	child_setenv("LD_PRELOAD", child_tool("MOCK"));
+	both_ways(&program, "dlopen", child_tool("SHIM"));
+	assert_string_equal(program.err, "");
+	child_setenv("LD_AUDIT", child_tool("SHIM"));
+	situation(&program, "plain", NULL);
+	assert_has_not(program.err, "outcome=");
+#ifdef __GLIBC__
+	assert_has(program.err, "cannot be loaded as audit interface");
+#endif
+}
+
+/* Nor into a static PIE, which ld.so does not load. */
+static void test_static_pie(void **state)
+{
+	struct child program;
+
+	(void)state;
+	if (!getenv("OPENER_STATIC"))
+		skip(); /* no libc for it */
+	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
+	child_setenv("IOMMUFD_RLIMIT_LOG_LEVEL", "debug");
+	child_opener(&program, "OPENER_STATIC", (const char *[]){ "open", "/dev/full", NULL });
+	assert_has(program.out, "return=3 errno=4242 ");
+	assert_string_equal(program.err, "");
+}
+
 static void test_signal_handler(void **state)
 {
 	struct child program;
@@ -286,6 +329,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_vfork),
 		TEST(test_at_exit),
+		TEST(test_dlopen),
+		TEST(test_loaded_late),
+		TEST(test_static_pie),
 		TEST(test_signal_handler),
 		TEST(test_fork_from_threads),
 		TEST(test_threads),
