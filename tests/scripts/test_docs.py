@@ -22,6 +22,25 @@ def words(page, macro):
     return set(re.findall(rf"^\.(?:It )?{macro} (\S+)", page.read_text(), re.M))
 
 
+def readme_row(word):
+    """The cells of the one row of README's tables that begins with the word, after it; the order of columns does not matter."""
+    rows = re.findall(rf"^\| *`{word}` *\|(.*)\|$", (TOP / "README.md").read_text(), re.M)
+    return [cell.strip() for cell in rows[0].split("|")] if len(rows) == 1 else rows
+
+
+def settings():
+    """The words of each variable, and those that config_parse() begins with."""
+    source = (TOP / "shim/library/config.c").read_text()
+    table = source[source.index("variables[CONFIG_VARIABLES]") : source.index("};\n")]
+    names = dict(re.findall(r'\[(\w+)\] = "(\w+)"', table))
+    set_first = re.findall(r"config->\w+ = (\w+);", source[source.index("void config_parse(") :])
+    defaults = {names[value] for value in set_first if value in names}
+    found = {}
+    for name, text in re.findall(r'"(IOMMUFD_RLIMIT_\w+)",(.*?)\},\n\t', table + "\n\t", re.S):
+        found[name] = set(re.findall(r'(?:= |\{ )"(\w+)"', text))
+    return found, defaults | {"off"}  # MODE_OFF comes from meson
+
+
 def diagnostics():
     """What DIAGNOSTICS says, by helper_step: the text, and the errno values that it names."""
     text = PAGE.read_text()
@@ -58,18 +77,27 @@ class DocsTest(unittest.TestCase):
             self.assertIn(f"    {command}", readme)
 
     def test_every_setting(self):
-        source = (TOP / "shim/library/config.c").read_text()
-        table = source[source.index("variables[CONFIG_VARIABLES]") : source.index("};\n")]
-        page = TOP / "docs/iommufd-rlimit.7"
-        for name in re.findall(r'"(IOMMUFD_RLIMIT_\w+)"', table):
-            self.assertIn(name, words(page, "Ev"))
-        for word in re.findall(r'\] = "(\w+)"', table):
-            self.assertIn(word, words(page, "Cm"))
+        found, defaults = settings()
+        self.assertEqual(len(found), 5)
+        for name, accepted in found.items():
+            self.assertIn(name, words(PAGE, "Ev"))
+            self.assertLessEqual(accepted, words(PAGE, "Cm"))
+            cells = [set(re.findall(r"`(\w+)`", cell)) for cell in readme_row(name)]
+            self.assertIn(accepted, cells, f"README has other values of {name}")
+            others = set().union(*(cell for cell in cells if cell != accepted))
+            self.assertLessEqual(accepted & defaults, others, f"README has another default of {name}")
 
     def test_every_outcome(self):
-        names = re.findall(r'\[OUTCOME_\w+\] = \{ "(\w+)"', (TOP / "shim/library/outcome.c").read_text())
-        self.assertEqual(len(names), 8)
-        self.assertLessEqual(set(names), words(TOP / "docs/iommufd-rlimit.7", "Cm"))
+        """In README's table as well, with what becomes of the open under the policy auto."""
+        outcomes = re.findall(
+            r'\[OUTCOME_\w+\] = \{ "(\w+)", \w+, \{ (\d)', (TOP / "shim/library/outcome.c").read_text()
+        )
+        self.assertEqual(len(outcomes), 8)
+        for name, fails in outcomes:
+            self.assertIn(name, words(PAGE, "Cm"))
+            opens = [cell for cell in readme_row(name) if re.match("succeeds|fails", cell)]
+            self.assertEqual(len(opens), 1, f"README has no one cell on the open for {name}")
+            self.assertEqual(opens[0].startswith("fails"), fails == "1", name)
 
     def test_every_helper_step(self):
         source = (TOP / "shim/library/helper_client.c").read_text()
