@@ -162,19 +162,6 @@ static void test_not_there(void **state)
 	assert_has_not(opener.err, " helper=");
 }
 
-static void test_fail_makes_the_open_fail(void **state)
-{
-	struct child opener;
-
-	(void)state;
-	child_setenv("IOMMUFD_RLIMIT_HELPER", child_path("no.sock"));
-	child_setenv("IOMMUFD_RLIMIT_ON_ERROR", "fail");
-	child_opener(&opener, "OPENER", device);
-	assert_has(opener.out, "return=-1 errno=1 ");
-	assert_has(opener.out, " open=0\n");
-	assert_has(opener.err, " hint=\"this open fails; start the helper ");
-}
-
 static void test_socket_of_another_type(void **state)
 {
 	static const int types[] = { SOCK_SEQPACKET, SOCK_DGRAM };
@@ -243,22 +230,10 @@ static void test_never_answers(void **state)
 		  "; run: journalctl -u iommufd-rlimit-helper\"");
 }
 
-static void gives_after(int connection, int milliseconds)
-{
-	const int iommufd = fake_helper_device(1);
-
-	usleep((useconds_t)milliseconds * 1000);
-	fake_helper_send(connection, 0, &iommufd, 1);
-}
-
 static void gives_just_in_time(int connection)
 {
-	gives_after(connection, HELPER_CLIENT_TIMEOUT_MS - 100);
-}
-
-static void gives_too_late(int connection)
-{
-	gives_after(connection, HELPER_CLIENT_TIMEOUT_MS + 100);
+	usleep((HELPER_CLIENT_TIMEOUT_MS - 100) * 1000);
+	fake_helper_gives(connection);
 }
 
 /* The helper's clock starts after the client's, so on a busy machine it may need some tries. */
@@ -274,13 +249,6 @@ static void test_just_in_time(void **state)
 	assert_string_equal(program.out, "ok\n");
 	assert_has(program.err, "outcome=applied ");
 	fake_helper_stop();
-}
-
-static void test_too_late(void **state)
-{
-	(void)state;
-	times_out((struct fake_helper){ .serve = gives_too_late },
-		  " helper=ETIMEDOUT helper_step=receive pid=");
 }
 
 /* --- What the helper sends is not what it should be */
@@ -542,12 +510,10 @@ int main(void)
 		TEST(test_acknowledges),
 		TEST(test_flags),
 		TEST(test_not_there),
-		TEST(test_fail_makes_the_open_fail),
 		TEST(test_socket_of_another_type),
 		TEST(test_nobody_accepts),
 		TEST(test_never_answers),
 		TEST(test_just_in_time),
-		TEST(test_too_late),
 		TEST(test_bad_answers),
 		TEST(test_too_many_open_files),
 		TEST(test_listener),
