@@ -25,6 +25,7 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define REQUIRE(condition)                                                               \
@@ -155,6 +156,26 @@ static void interrupted(const char *argument)
 	REQUIRE(setitimer(ITIMER_REAL, &(struct itimerval){ 0 }, NULL) == 0);
 	REQUIRE(ticks > 10);
 	REQUIRE(count_open() == before);
+}
+
+static void outlast_deadline(int signal)
+{
+	const struct timespec longer = { .tv_sec = 2, .tv_nsec = 100 * 1000 * 1000 };
+
+	(void)signal;
+	nanosleep(&longer, NULL);
+}
+
+/* One open that a signal interrupts until its deadline, of 2 s, has passed. */
+static void interrupted_for_long(const char *argument)
+{
+	const struct itimerval once = { .it_value = { 0, 100000 } };
+	const struct sigaction action = { .sa_handler = outlast_deadline };
+
+	(void)argument;
+	REQUIRE(sigaction(SIGALRM, &action, NULL) == 0);
+	REQUIRE(setitimer(ITIMER_REAL, &once, NULL) == 0);
+	open_and_close();
 }
 
 static void vfork_child(const char *argument)
@@ -443,6 +464,7 @@ int main(int argc, char **argv)
 		{ "open-as-descriptor-2", as_descriptor_2 },
 		{ "signal-handler", signal_handler },
 		{ "interrupted", interrupted },
+		{ "interrupted-for-long", interrupted_for_long },
 		{ "vfork", vfork_child },
 		{ "fork-from-threads", fork_from_threads },
 		{ "spawn-from-thread", spawn_from_thread },

@@ -181,15 +181,14 @@ static int64_t now_ms(void)
 }
 
 /* The deadline covers all that the client waits for; signals do not prolong it. */
-static void times_out(struct fake_helper helper, const char *expected)
+static void times_out(const char *situation, struct fake_helper helper, const char *expected)
 {
 	struct child program;
 	int64_t start;
 
 	fake_helper_start(helper);
 	start = now_ms();
-	child_run(&program, NULL,
-		  (const char *[]){ child_tool("SITUATIONS"), "interrupted", NULL });
+	child_run(&program, NULL, (const char *[]){ child_tool("SITUATIONS"), situation, NULL });
 	assert_true(now_ms() - start >= HELPER_CLIENT_TIMEOUT_MS);
 	assert_string_equal(program.out, "ok\n");
 	assert_has(program.err, expected);
@@ -224,8 +223,10 @@ static void never_answers(int connection)
 static void test_never_answers(void **state)
 {
 	(void)state;
-	times_out((struct fake_helper){ .serve = never_answers },
+	times_out("interrupted", (struct fake_helper){ .serve = never_answers },
 		  " helper=ETIMEDOUT helper_step=receive pid=");
+	times_out("interrupted-for-long", (struct fake_helper){ .serve = never_answers },
+		  " helper=ETIMEDOUT ");
 	denied_by((struct fake_helper){ .serve = never_answers },
 		  "; run: journalctl -u iommufd-rlimit-helper\"");
 }
