@@ -131,6 +131,10 @@ class SelinuxTest(unittest.TestCase):
     def test_no_daemon(self):
         self.only("warning", "not checked how QEMU is started", "start it", daemon=None)
 
+    def test_socket_of_the_setting(self):
+        target = examined.Target(None, {"IOMMUFD_RLIMIT_HELPER": "/run/mine.sock"}, None)
+        self.assertEqual(check.socket(target), "/run/mine.sock")
+
     def test_library_by_path(self):
         self.assertEqual(check.libraries(examined.Target(None, {"LD_PRELOAD": f"x.so:{LIBRARY}"}, None)), [LIBRARY])
 

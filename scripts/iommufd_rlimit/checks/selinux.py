@@ -65,7 +65,7 @@ def path(cache, name):
 
 
 def socket(target):
-    return target.environment.get("IOMMUFD_RLIMIT_selinux.HELPER", f"{host.RUN}/iommufd-rlimit/helper.sock")
+    return target.environment.get("IOMMUFD_RLIMIT_HELPER", f"{host.RUN}/iommufd-rlimit/helper.sock")
 
 
 def check_labels(target):
