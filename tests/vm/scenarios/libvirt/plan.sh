@@ -3,7 +3,8 @@
 # shellcheck shell=bash source=lib.bash
 # suites: trixie
 #
-# What enable says before it does anything; that it does nothing twice; that a domain which runs is not touched.
+# What enable says before it does anything; that it does nothing twice; that a domain which runs is not touched; that disable
+# takes back what is one domain's, and then all.
 . /host/scenarios/libvirt/lib.bash
 
 host_reset
@@ -30,8 +31,15 @@ is_same enabled again
 # While d1 runs, libvirt is restarted, with what d2 alone takes.
 domain_runs d1
 iommufd-rlimit-libvirt disable d1 --yes | tee "$vms/said"
-grep -q 'd1: runs as before until it is shut down' "$vms/said" || fail "it does not say that d1 runs on as before"
+grep -q 'd1: runs as before until it is shut down and started; a reboot within it is not enough' "$vms/said" ||
+	fail "it does not say that d1 runs on as before"
+virsh dumpxml --inactive --security-info d1 | diff /run/snapshots/before/xml/d1 - || fail "the XML of d1 is not what it was"
 accounted_by_process d1
+
+virsh --quiet undefine d1
+enable d1 >"$vms/refusal" && fail "it changes a transient domain"
+grep -q "domain d1 is transient" "$vms/refusal" || fail "it does not say that d1 is transient: $(cat "$vms/refusal")"
+virsh --quiet define /run/d1.xml
 virsh --quiet destroy d1
 iommufd-rlimit-libvirt disable --all --yes
 host_snapshot after
