@@ -39,7 +39,7 @@ accounted_by_process d1
 virsh --quiet undefine d1
 enable d1 >"$vms/refusal" && fail "it changes a transient domain"
 grep -q "domain d1 is transient" "$vms/refusal" || fail "it does not say that d1 is transient: $(cat "$vms/refusal")"
-virsh --quiet define /run/d1.xml
+virsh --quiet define /run/snapshots/before/xml/d1
 virsh --quiet destroy d1
 iommufd-rlimit-libvirt disable --all --yes
 host_snapshot after
