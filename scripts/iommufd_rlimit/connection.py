@@ -4,6 +4,7 @@
 
 import os
 
+from . import host
 from .host import Failure
 
 try:
@@ -39,6 +40,14 @@ class Connection:
     def is_session(self):
         """That of the user who runs this, whose QEMU it runs as this user."""
         return self.uri == "qemu:///session" and os.geteuid() != 0
+
+    def directories(self):
+        """Of the process ids and of the logs of QEMU."""
+        if not self.is_session:
+            return f"{host.RUN}/libvirt/qemu", f"{host.LOG}/libvirt/qemu"
+        cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        run = os.environ.get("XDG_RUNTIME_DIR") or cache
+        return f"{run}/libvirt/qemu/run", f"{cache}/libvirt/qemu/log"
 
     def version(self):
         """Of libvirt, such as (11, 3)."""

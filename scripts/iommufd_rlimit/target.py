@@ -28,6 +28,8 @@ class Target:
     xml: Optional[DomainXml] = None
     version_of_libvirt: Optional[tuple] = None
     daemon: Optional[int] = None  # process id of libvirtd or virtqemud
+    is_session: bool = False  # of the user who runs this: no qemu.conf, no AppArmor
+    log: str = ""  # of the domain
 
     def subject(self):
         return f"domain {self.domain}" if self.domain else f"process {self.pid}" if self.pid else "host"
@@ -105,16 +107,18 @@ def target_process(pid):
 
 
 def target_domain(connection, domain):
-    conf, unread = read_conf()
-    daemon = host.libvirt_daemon_pid()
+    session = host.process_user("self") if connection.is_session else None
+    conf, unread = ({}, "") if session else read_conf()
+    daemon = host.libvirt_daemon_pid(session.uid if session else 0)
     xml = DomainXml(domain.running())
-    pid = host.read(f"{host.RUN}/libvirt/qemu/{domain.name}.pid").strip()
+    run, log = connection.directories()
+    pid = host.read(f"{run}/{domain.name}.pid").strip()
     if pid:
         target = target_process(int(pid))
     elif domain.is_active:
         raise Failure(f"domain {domain.name} runs, and only root can look into its QEMU; run this as root")
     else:
-        user = qemu_conf.user(conf)
+        user = session or qemu_conf.user(conf)
         if not user:
             raise Failure("the user that libvirt runs QEMU as is not known; set 'user' in qemu.conf")
         # The daemon hands on LD_PRELOAD, and nothing else that matters here.
@@ -122,5 +126,6 @@ def target_domain(connection, domain):
         environment = host.shim_variables({**({"LD_PRELOAD": inherited} if inherited else {}), **xml.environment()})
         target = Target(user, environment, xml.emulator)
     target.domain, target.xml, target.conf, target.conf_unread, target.daemon = domain.name, xml, conf, unread, daemon
-    target.version_of_libvirt = connection.version()
+    target.version_of_libvirt, target.is_session = connection.version(), bool(session)
+    target.log = f"{log}/{domain.name}.log"
     return target

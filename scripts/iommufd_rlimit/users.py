@@ -42,6 +42,8 @@ def plan_allow(plan, manifest, name, devices, limit_kb):
     user = host.find_user(name)
     if not user:
         raise Failure(f"there is no user '{name}'")
+    if not host.has_device():
+        raise Failure(f"there is no {host.DEVICE}; 'iommufd-rlimit-doctor' says why")
     for device in devices:
         # It becomes part of a rule of udev: nothing is taken but what the kernel calls a device.
         if not re.fullmatch(r"[\w:.-]+", device) or not pci.directory(device):

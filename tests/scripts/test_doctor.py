@@ -555,7 +555,7 @@ class DoctorTest(unittest.TestCase):
 
     def log(self, text, pid=7):
         self.write("log/libvirt/qemu/web.log", f"outcome of old\n2026: starting up libvirt version: 11.3.0\n{text}")
-        return self.found("log", self.domain(pid=pid))
+        return self.found("log", self.domain(pid=pid, log=f"{host.LOG}/libvirt/qemu/web.log"))
 
     def test_log(self):
         self.assertEqual(self.found("log", self.domain()), [])
@@ -796,6 +796,25 @@ class DoctorTest(unittest.TestCase):
         self.write("web.xml", DOMAIN)
         self.write("web.live.xml", DOMAIN)
         self.assertRaisesRegex(host.Failure, "run this as root", self.examined)
+
+    def test_domain_of_a_session(self):
+        """Its QEMU is the user's own, and has neither a qemu.conf nor a profile."""
+        self.write("web.xml", DOMAIN)
+        self.write("web.live.xml", DOMAIN)
+        me = host.User("alice", 1000, 1000, [1000])
+        variables = {"LIBVIRT_DEFAULT_URI": "qemu:///session", "XDG_RUNTIME_DIR": f"{self.root}/user", "HOME": "/home/a"}
+        with mock.patch.dict(os.environ, variables), mock.patch.object(os, "geteuid", lambda: 1000):
+            with mock.patch.object(host, "process_user", lambda _: me):
+                self.assertRaisesRegex(host.Failure, "run this as root", self.examined)
+                os.unlink(self.root / "web.live.xml")
+                target = self.examined()
+        self.assertEqual((target.user, target.conf, target.conf_unread, target.is_session), (me, {}, "", True))
+        self.assertEqual(target.log, "/home/a/.cache/libvirt/qemu/log/web.log")
+        self.write("sys/module/apparmor/parameters/enabled", "Y\n")
+        self.write("proc/5/attr/current", "libvirtd (enforce)\n")
+        target.daemon = 5
+        for check in ("acl", "daemon", "apparmor"):
+            self.assertEqual(self.found(check, target), [])
 
     def test_domain_gets_what_the_daemon_hands_on(self):
         self.write("web.xml", DOMAIN.replace("LD_PRELOAD", "UNRELATED"))

@@ -66,6 +66,7 @@ class LibvirtTest(unittest.TestCase):
             self.patch(host, name, str(self.root / name.lower()))
             (self.root / name.lower()).mkdir()
         self.patch(host, "DEVICE", self.write("dev/iommu"))
+        self.patch(host, "has_device", lambda: os.path.exists(host.DEVICE))
         self.patch(host, "run", self.run_command)
         self.patch(host, "find_user", lambda name: host.User(name, 64055, 64055, [64055, 36]))
         self.patch(host, "group_name", lambda gid: {36: "kvm"}.get(gid, str(gid)))
@@ -593,6 +594,10 @@ class LibvirtTest(unittest.TestCase):
         for device in ("0000:09:00.0", '0000:01:00.0", RUN+="/bin/sh', "../devices/0000:01:00.0"):
             said = self.run_script("allow", "alice", "--limit", "2G", device, "--yes", status=2)
             self.assertIn("this host has no device", said)
+        os.unlink(host.DEVICE)
+        said = self.run_script("allow", "alice", "--limit", "2G", "0000:01:00.0", "--yes", status=2)
+        self.assertIn(f"there is no {host.DEVICE}; 'iommufd-rlimit-doctor' says why", said)
+        self.write("dev/iommu")
         self.patch(host, "find_user", lambda name: None)
         self.assertIn("no user 'x'", self.run_script("allow", "x", "--limit", "2G", "0000:01:00.0", "--yes", status=2))
         self.assertEqual(self.snapshot(), before)

@@ -28,7 +28,7 @@ def allows_iommufd(profile=None):
 
 
 def check_apparmor(target):
-    if not target.opens_iommufd() or not is_in_force(target.daemon, target.conf):
+    if not target.opens_iommufd() or target.is_session or not is_in_force(target.daemon, target.conf):
         return
     profile = f"libvirt-{target.xml.uuid}"
     if allows_iommufd(profile):

@@ -24,7 +24,7 @@ def check_libvirt(target):
 
 def check_acl(target):
     """qemu.conf has libvirt show /dev/iommu and the devices to QEMU."""
-    if not target.opens_iommufd():
+    if not target.opens_iommufd() or target.is_session:
         return
     if target.conf_unread:
         yield SKIPPED, f"which devices QEMU gets from libvirt: {target.conf_unread}", ""
@@ -41,7 +41,7 @@ def check_acl(target):
 
 def check_daemon(target):
     """It reads qemu.conf when it starts."""
-    if not target.domain or not target.daemon or not os.path.exists(qemu_conf.path()):
+    if not target.domain or not target.daemon or target.is_session or not os.path.exists(qemu_conf.path()):
         return
     name = host.process_name(target.daemon)
     if host.start_time(target.daemon) < os.stat(qemu_conf.path()).st_mtime:

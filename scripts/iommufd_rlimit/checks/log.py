@@ -16,7 +16,7 @@ def check_log(target):
     """If the domain does not run now, that is history, and not judged."""
     if not target.domain:
         return
-    path = f"{host.LOG}/libvirt/qemu/{target.domain}.log"
+    path = target.log
     if not os.path.exists(path):
         return
     if not os.access(path, os.R_OK):

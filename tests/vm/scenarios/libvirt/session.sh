@@ -50,6 +50,9 @@ for name in "${names[@]}"; do
 	modes_are "$name" process
 done
 
+doctor_said=$(as_alice iommufd-rlimit-doctor --domain d1) || fail "the doctor finds something in d1: $doctor_said"
+doctor_says ok process 'has mode process'
+
 for name in "${names[@]}"; do as_alice virsh --quiet destroy "$name"; done
 as_alice iommufd-rlimit-libvirt disable --all --yes
 iommufd-rlimit-libvirt forbid alice --yes
