@@ -43,9 +43,8 @@ broken device 'something else than iommufd' 'rm /dev/iommu; mknod -m 660 /dev/io
 mended
 
 # A kernel without, as far as can be seen: it is the machine's own with less to be seen of it.
-cp -a /sys/class /run/class
-rm -r /run/class/misc /run/class/vfio-dev
-mkdir /run/class/misc
+mkdir -p /run/class/misc
+find /sys/class -mindepth 1 -maxdepth 1 -type d ! -name misc ! -name vfio-dev -exec cp -a -t /run/class {} + || true # what can be read
 mount --bind /run/class /sys/class
 broken kernel 'shows no iommufd' 'modprobe iommufd' cdev 'shows no VFIO devices' 'modprobe vfio-pci'
 zcat /proc/config.gz | sed '/CONFIG_IOMMUFD=/d; /CONFIG_VFIO_DEVICE_CDEV=/d' | gzip >/run/config.gz
