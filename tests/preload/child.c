@@ -64,7 +64,6 @@ int child_setup(void **state)
 					    "TSAN_OPTIONS" };
 	char preload[1024];
 
-	(void)state;
 	strcpy(directory, "/tmp/iommufd-rlimit-test-XXXXXX");
 	if (!mkdtemp(directory))
 		return -1;
@@ -82,7 +81,6 @@ int child_teardown(void **state)
 {
 	pid_t child = fork();
 
-	(void)state;
 	if (!child) {
 		execlp("rm", "rm", "-rf", directory, NULL);
 		_exit(127);

@@ -90,13 +90,11 @@ static void behind(const char *library)
 
 static void test_eatmydata(void **state)
 {
-	(void)state;
 	in_any_order("libeatmydata.so");
 }
 
 static void test_fakechroot(void **state)
 {
-	(void)state;
 	in_any_order("libfakechroot.so");
 }
 
@@ -106,7 +104,6 @@ static void test_fakeroot(void **state)
 	static const char command[] = "/usr/bin/fakeroot";
 	struct child opener;
 
-	(void)state;
 	if (access(command, X_OK))
 		skip();
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
@@ -117,32 +114,27 @@ static void test_fakeroot(void **state)
 
 static void test_jemalloc(void **state)
 {
-	(void)state;
 	in_any_order("libjemalloc.so.2");
 }
 
 static void test_sanitizer(void **state)
 {
-	(void)state;
 	child_setenv("ASAN_OPTIONS", "verify_asan_link_order=0");
 	in_any_order("libasan.so.8");
 }
 
 static void test_socket_wrapper(void **state)
 {
-	(void)state;
 	behind("libsocket_wrapper.so");
 }
 
 static void test_tcmalloc(void **state)
 {
-	(void)state;
 	in_any_order("libtcmalloc_minimal.so.4");
 }
 
 static void test_umockdev(void **state)
 {
-	(void)state;
 	behind("libumockdev-preload.so.0");
 }
 

@@ -65,7 +65,6 @@ static void device(const char *build, const char *entry)
 
 static void test_device(void **state)
 {
-	(void)state;
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	each_entry(device);
 }
@@ -81,7 +80,6 @@ static void refused(const char *build, const char *entry)
 
 static void test_refused(void **state)
 {
-	(void)state;
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	child_setenv("IOMMUFD_RLIMIT_ON_ERROR", "fail");
 	child_setenv("MOCK_SET_ERRNO", "1");
@@ -101,7 +99,6 @@ static void without_cloexec(const char *build, const char *entry)
 
 static void test_flags_pass(void **state)
 {
-	(void)state;
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	each_entry(without_cloexec);
 }
@@ -138,7 +135,6 @@ static void test_mode_passes(void **state)
 {
 	mode_t before = umask(0);
 
-	(void)state;
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	each_entry(created);
 	each_entry(temporary);
@@ -157,7 +153,6 @@ static void relative(const char *build, const char *entry)
 
 static void test_directory_passes(void **state)
 {
-	(void)state;
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	each_entry(relative);
 }
@@ -181,7 +176,6 @@ static void test_same_name_next(void **state)
 #endif
 	};
 
-	(void)state;
 	child_setenv("MOCK_ENTRIES", child_path("entries"));
 	for (size_t i = 0; i < LENGTH(calls); i++) {
 		char entries_called[64];
@@ -217,7 +211,6 @@ static void bad_pointer(const char *build, const char *entry)
 
 static void test_bad_pointers(void **state)
 {
-	(void)state;
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	each_entry(bad_pointer);
 }
@@ -236,7 +229,6 @@ static void test_other_files(void **state)
 {
 	char path_only[16];
 
-	(void)state;
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	nothing_of_ours("/dev/null", "0");
 	nothing_of_ours("/dev/full", "0"); /* the device indeed, but not by a name of its */
@@ -262,7 +254,6 @@ static void the_device(const char *path)
 
 static void test_other_names(void **state)
 {
-	(void)state;
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	the_device("dev/iommu"); /* relative */
 	the_device("//dev/iommu");
@@ -275,7 +266,6 @@ static void test_literal_name_needs_no_sysfs(void **state)
 {
 	struct child opener;
 
-	(void)state;
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	child_setenv("MOCK_NO_SYSFS", "1");
 	nothing_of_ours("/newroot/dev/iommu", "0");
@@ -293,7 +283,6 @@ static void test_failed_open(void **state)
 {
 	struct child opener;
 
-	(void)state;
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	child_opener(&opener, "OPENER", (const char *[]){ "open", "/nowhere/x-iommu", NULL });
 	assert_has(opener.out, "return=-1 errno=2 ");
@@ -305,7 +294,6 @@ static void test_fortify_still_aborts(void **state)
 	struct child opener;
 	char flags[16];
 
-	(void)state;
 	child_setenv("LD_PRELOAD", child_tool("SHIM"));
 	number(flags, O_RDWR | O_CREAT); /* and no mode: glibc ends the program */
 	child_opener(&opener, "OPENER_FORTIFIED",

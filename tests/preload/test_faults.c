@@ -89,26 +89,22 @@ static void each_call_fails(const char *sink)
 
 static void test_stderr(void **state)
 {
-	(void)state;
 	each_call_fails("stderr");
 }
 
 static void test_file(void **state)
 {
-	(void)state;
 	each_call_fails(child_path("log"));
 }
 
 static void test_syslog(void **state)
 {
-	(void)state;
 	child_setenv("MOCK_SYSLOG", child_path("no-socket"));
 	each_call_fails("syslog");
 }
 
 static void test_helper_missing(void **state)
 {
-	(void)state;
 	child_setenv("MOCK_SET_ERRNO", "1");
 	child_setenv("IOMMUFD_RLIMIT_HELPER", child_path("no-socket"));
 	each_call_fails("stderr");
@@ -116,7 +112,6 @@ static void test_helper_missing(void **state)
 
 static void test_helper(void **state)
 {
-	(void)state;
 	child_setenv("MOCK_SET_ERRNO", "1");
 	fake_helper_start((struct fake_helper){ .serve = fake_helper_gives });
 	each_call_fails("stderr");

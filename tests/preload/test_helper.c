@@ -79,7 +79,6 @@ static void test_gives(void **state)
 {
 	struct child opener;
 
-	(void)state;
 	fake_helper_start((struct fake_helper){ .serve = fake_helper_gives });
 	open_device(&opener);
 	assert_applied(&opener);
@@ -99,7 +98,6 @@ static void test_acknowledges(void **state)
 {
 	struct child opener;
 
-	(void)state;
 	fake_helper_start((struct fake_helper){ .serve = waits_for_acknowledgement });
 	open_device(&opener);
 	assert_applied(&opener);
@@ -121,7 +119,6 @@ static void test_flags(void **state)
 	char expected[64], flags[16];
 	struct child opener;
 
-	(void)state;
 	fake_helper_start((struct fake_helper){ .serve = fake_helper_gives });
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		snprintf(flags, sizeof(flags), "%d", cases[i].flags);
@@ -143,7 +140,6 @@ static void test_not_there(void **state)
 {
 	struct child opener;
 
-	(void)state;
 	child_setenv("IOMMUFD_RLIMIT_HELPER", child_path("no.sock"));
 	open_device(&opener);
 	assert_denied(&opener, " helper=ENOENT helper_step=connect pid=");
@@ -166,7 +162,6 @@ static void test_socket_of_another_type(void **state)
 {
 	static const int types[] = { SOCK_SEQPACKET, SOCK_DGRAM };
 
-	(void)state;
 	for (size_t i = 0; i < 2; i++)
 		denied_by((struct fake_helper){ .serve = fake_helper_gives, .type = types[i] },
 			  " helper=EPROTOTYPE helper_step=connect pid=");
@@ -202,7 +197,6 @@ static void test_nobody_accepts(void **state)
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	struct child program;
 
-	(void)state;
 	fake_helper_start((struct fake_helper){ .serve = NULL });
 	strcpy(address.sun_path, child_path("helper.sock"));
 	assert_int_equal(connect(first, (struct sockaddr *)&address, sizeof(address)), 0);
@@ -216,13 +210,11 @@ static void test_nobody_accepts(void **state)
 
 static void never_answers(int connection)
 {
-	(void)connection;
 	pause();
 }
 
 static void test_never_answers(void **state)
 {
-	(void)state;
 	times_out("interrupted", (struct fake_helper){ .serve = never_answers },
 		  " helper=ETIMEDOUT helper_step=receive pid=");
 	times_out("interrupted-for-long", (struct fake_helper){ .serve = never_answers },
@@ -242,7 +234,6 @@ static void test_just_in_time(void **state)
 {
 	struct child program = { 0 };
 
-	(void)state;
 	fake_helper_start((struct fake_helper){ .serve = gives_just_in_time });
 	for (int i = 0; i < 10 && !strstr(program.err, "outcome=applied "); i++)
 		child_run(&program, NULL,
@@ -256,7 +247,6 @@ static void test_just_in_time(void **state)
 
 static void closes(int connection)
 {
-	(void)connection;
 }
 
 static void answers_error(int connection)
@@ -349,7 +339,6 @@ static void test_bad_answers(void **state)
 		{ gives_user_mode, " helper=EPROTO helper_step=check pid=" },
 	};
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 		denied_by((struct fake_helper){ .serve = cases[i].serve }, cases[i].expected);
 }
@@ -367,7 +356,6 @@ static void test_too_many_open_files(void **state)
 {
 	struct child opener;
 
-	(void)state;
 	if (SANITIZED || child_emulated())
 		skip(); /* their runtimes open files */
 	child_setenv("MOCK_LOG", NULL);
@@ -412,7 +400,6 @@ static void assert_not_trusted(struct helper_result result)
 
 static void test_listener(void **state)
 {
-	(void)state;
 	if (getuid())
 		skip();
 	assert_trusted(ask_as(NOBODYS_UID, 0, false));
@@ -428,7 +415,6 @@ static void test_not_allowed_to_connect(void **state)
 	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	struct helper_result result;
 
-	(void)state;
 	if (getuid())
 		skip();
 	assert_int_equal(chmod(child_path("."), 0777), 0);
@@ -448,7 +434,6 @@ static void test_spawn_from_thread(void **state)
 {
 	struct child program;
 
-	(void)state;
 	if (SANITIZED || child_emulated())
 		skip(); /* the child would need the runtime's options, or the emulator */
 	child_setenv("MOCK_LOG", NULL);
@@ -464,7 +449,6 @@ static void test_spawn_from_thread(void **state)
 
 static void is_asked(int connection)
 {
-	(void)connection;
 	_exit(1);
 }
 
@@ -473,7 +457,6 @@ static void test_not_asked(void **state)
 	static const char *const errors[] = { NULL, "16", "22", "25", "95", "5" };
 	struct child opener;
 
-	(void)state;
 	child_setenv("IOMMUFD_RLIMIT_ON_ERROR", "continue");
 	fake_helper_start((struct fake_helper){ .serve = is_asked });
 	for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {

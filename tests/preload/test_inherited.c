@@ -53,7 +53,6 @@ static void test_each_is_set(void **state)
 {
 	struct child opener;
 
-	(void)state;
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	start(&opener, inherit);
 	assert_int_equal(child_lines(opener.err), 2);
@@ -67,7 +66,6 @@ static void test_after_many(void **state)
 {
 	struct child opener;
 
-	(void)state;
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	start(&opener, inherit_after_many);
 	assert_int_equal(child_lines(opener.err), 1);
@@ -79,7 +77,6 @@ static void test_never_closed(void **state)
 	static const char *const errors[] = { "1", "16", "22", "5" };
 	struct child opener;
 
-	(void)state;
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	child_setenv("IOMMUFD_RLIMIT_ON_ERROR", "fail");
 	for (size_t i = 0; i < 4; i++) {
@@ -95,7 +92,6 @@ static void test_never_closed(void **state)
 
 static void is_asked(int connection)
 {
-	(void)connection;
 	_exit(1);
 }
 
@@ -104,7 +100,6 @@ static void test_helper_not_asked(void **state)
 {
 	struct child opener;
 
-	(void)state;
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	child_setenv("MOCK_SET_ERRNO", "1");
 	fake_helper_start((struct fake_helper){ .serve = is_asked });
@@ -121,7 +116,6 @@ static void test_none(void **state)
 {
 	struct child opener;
 
-	(void)state;
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	start(&opener, NULL);
 	assert_string_equal(opener.err, "");
@@ -134,7 +128,6 @@ static void test_inert(void **state)
 {
 	struct child opener;
 
-	(void)state;
 	start(&opener, inherit);
 	assert_string_equal(opener.err, "");
 	assert_string_equal(opener.ioctls, "");

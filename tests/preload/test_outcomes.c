@@ -124,19 +124,16 @@ static void each_errno_of_set(const char *mode, const char *other, const char *s
 
 static void test_process(void **state)
 {
-	(void)state;
 	each_errno_of_set("process", "user", SET_PROCESS);
 }
 
 static void test_user(void **state)
 {
-	(void)state;
 	each_errno_of_set("user", "process", SET_USER);
 }
 
 static void test_in_force_already(void **state)
 {
-	(void)state;
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	child_setenv("MOCK_NEW_MODE", "process");
 	for (size_t i = 1; i < ERRORS; i++)
@@ -148,7 +145,6 @@ static void test_in_force_already(void **state)
 
 static void test_query_changes_nothing(void **state)
 {
-	(void)state;
 	child_setenv("IOMMUFD_RLIMIT_MODE", "query");
 	for (enum policy policy = AUTO; policy < POLICIES; policy++) {
 		child_setenv("MOCK_NEW_MODE", "user");
@@ -160,7 +156,6 @@ static void test_query_changes_nothing(void **state)
 
 static void test_query_errors(void **state)
 {
-	(void)state;
 	child_setenv("IOMMUFD_RLIMIT_MODE", "query");
 	for (size_t i = 1; i < ERRORS; i++)
 		for (enum policy policy = AUTO; policy < POLICIES; policy++) {
@@ -172,7 +167,6 @@ static void test_query_errors(void **state)
 
 static void test_set_without_effect(void **state)
 {
-	(void)state;
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	child_setenv("MOCK_LOST_SET", "1");
 	for (enum policy policy = AUTO; policy < POLICIES; policy++)
@@ -181,7 +175,6 @@ static void test_set_without_effect(void **state)
 
 static void test_set_not_readable_back(void **state)
 {
-	(void)state;
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	set_number("MOCK_GET_ERRNO", EFAULT);
 	for (enum policy policy = AUTO; policy < POLICIES; policy++)
@@ -211,7 +204,6 @@ static void inert(const char *shim, const char *mode)
 
 static void test_inert(void **state)
 {
-	(void)state;
 	inert("SHIM", NULL);
 	inert("SHIM", "");
 	inert("SHIM", "off");
@@ -224,7 +216,6 @@ static void test_default_process(void **state)
 	char preload[1024];
 	struct child opener;
 
-	(void)state;
 	snprintf(preload, sizeof(preload), "%s:%s", child_tool("SHIM_PROCESS"), child_tool("MOCK"));
 	child_setenv("LD_PRELOAD", preload);
 	for (size_t i = 0; i < 2; i++) {

@@ -30,6 +30,12 @@ static void read_log(const char *path, char text[1024])
 	close(fd);
 }
 
+static void open_after(struct child *opener, void (*before_exec)(void))
+{
+	child_run(opener, before_exec,
+		  (const char *[]){ child_tool("OPENER"), "open", "/dev/iommu", NULL });
+}
+
 /* The mode does not matter to a log; the open goes on, one way or the other. */
 static void opens(struct child *opener)
 {
@@ -56,7 +62,6 @@ static void test_bad_values_with_a_default(void **state)
 {
 	static char longer[1 << 20];
 
-	(void)state;
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	bad_value("IOMMUFD_RLIMIT_LOG", "logs/here",
 		  "iommufd-rlimit: error: setting=IOMMUFD_RLIMIT_LOG value=logs/here used=stderr "
@@ -106,7 +111,6 @@ static void test_bad_values_that_stop_the_open(void **state)
 {
 	struct child opener;
 
-	(void)state;
 	invalid("IOMMUFD_RLIMIT_MODE", "Process",
 		"iommufd-rlimit: error: setting=IOMMUFD_RLIMIT_MODE value=Process "
 		"accepted=\"process, user, query or off\" pid=",
@@ -134,7 +138,6 @@ static void test_levels(void **state)
 	};
 	struct child opener;
 
-	(void)state;
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	child_setenv("IOMMUFD_RLIMIT_ON_ERROR", "continue");
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -175,7 +178,6 @@ static void test_debug_line_at_load(void **state)
 	char expected[256];
 	struct child opener;
 
-	(void)state;
 	child_setenv("IOMMUFD_RLIMIT_MODE", "query");
 	child_setenv("IOMMUFD_RLIMIT_ON_ERROR", "fail");
 	child_setenv("IOMMUFD_RLIMIT_LOG_LEVEL", "debug");
@@ -194,7 +196,6 @@ static void test_none(void **state)
 {
 	struct child opener;
 
-	(void)state;
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	child_setenv("IOMMUFD_RLIMIT_LOG", "none");
 	opens(&opener);
@@ -207,7 +208,6 @@ static void test_file(void **state)
 	struct child opener;
 	char text[1024];
 
-	(void)state;
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	child_setenv("IOMMUFD_RLIMIT_LOG", child_path("log"));
 	opens(&opener);
@@ -228,11 +228,9 @@ static void test_file_mode(void **state)
 	struct child opener;
 	struct stat st;
 
-	(void)state;
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	child_setenv("IOMMUFD_RLIMIT_LOG", child_path("log"));
-	child_run(&opener, mask_nothing,
-		  (const char *[]){ child_tool("OPENER"), "open", "/dev/iommu", NULL });
+	open_after(&opener, mask_nothing);
 	assert_int_equal(stat(child_path("log"), &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0640);
 }
@@ -242,7 +240,6 @@ static void test_process(void **state)
 	char expected[64];
 	struct child opener;
 
-	(void)state;
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	opens(&opener);
 	snprintf(expected, sizeof(expected), " pid=%d comm=%.15s\n", opener.pid, child_comm());
@@ -270,7 +267,6 @@ static void test_sinks_that_fail(void **state)
 {
 	char target[128];
 
-	(void)state;
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	falls_back("/nowhere/log", "ENOENT");
 	falls_back("/", "EISDIR");
@@ -291,7 +287,6 @@ static void test_fifo_full(void **state)
 {
 	char filler[4096] = { 0 };
 
-	(void)state;
 	assert_int_equal(mkfifo(child_path("fifo"), 0600), 0);
 	fifo = open(child_path("fifo"), O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	while (write(fifo, filler, sizeof(filler)) > 0)
@@ -315,15 +310,13 @@ static void test_file_size_limit(void **state)
 {
 	struct child opener;
 
-	(void)state;
 	if (SANITIZED)
 		skip(); /* their runtimes meet the limit, too */
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	child_setenv("MOCK_LOG", NULL);
 	child_setenv("MOCK_SET_ERRNO", "1"); /* so that the mock writes no file either */
 	child_setenv("IOMMUFD_RLIMIT_LOG", child_path("log"));
-	child_run(&opener, limit_file_size,
-		  (const char *[]){ child_tool("OPENER"), "open", "/dev/iommu", NULL });
+	open_after(&opener, limit_file_size);
 	assert_int_equal(opener.status, 0); /* no SIGXFSZ */
 	assert_has(opener.err, " used=stderr errno=EFBIG ");
 }
@@ -344,14 +337,12 @@ static void test_short_write(void **state)
 	struct child opener;
 	struct stat st;
 
-	(void)state;
 	if (SANITIZED)
 		skip(); /* their runtimes meet the limit, too */
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	child_setenv("MOCK_LOG", NULL);
 	child_setenv("IOMMUFD_RLIMIT_LOG", child_path("log"));
-	child_run(&opener, limit_file_size_to_short_write,
-		  (const char *[]){ child_tool("OPENER"), "open", "/dev/iommu", NULL });
+	open_after(&opener, limit_file_size_to_short_write);
 	assert_int_equal(opener.status, 0);
 	assert_int_equal(stat(child_path("log"), &st), 0);
 	assert_int_equal(st.st_size, SHORT_WRITE);
@@ -394,12 +385,10 @@ static void test_background(void **state)
 	char text[1024] = "";
 	struct child opener;
 
-	(void)state;
 	assert_true(controller >= 0 && !grantpt(controller) && !unlockpt(controller));
 	strcpy(terminal, ptsname(controller));
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
-	child_run(&opener, write_from_background,
-		  (const char *[]){ child_tool("OPENER"), "open", "/dev/iommu", NULL });
+	open_after(&opener, write_from_background);
 	assert_int_equal(opener.status, 0);
 	assert_true(read(controller, text, sizeof(text) - 1) > 0);
 	assert_has(text, "iommufd-rlimit: info: outcome=applied ");
@@ -448,7 +437,6 @@ static void test_syslog(void **state)
 	int daemon = listen_to("MOCK_SYSLOG");
 	struct child opener;
 
-	(void)state;
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	child_setenv("IOMMUFD_RLIMIT_LOG", "syslog");
 	opens(&opener);
@@ -471,7 +459,6 @@ static void test_syslog_without_dev_log(void **state)
 	char text[64];
 	int log;
 
-	(void)state;
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	child_setenv("IOMMUFD_RLIMIT_LOG", "syslog");
 	opens(&opener);
@@ -498,7 +485,6 @@ static void test_stderr_closed(void **state)
 	char text[1024];
 	struct child opener;
 
-	(void)state;
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	child_run(&opener, close_stderr,
 		  (const char *[]){ child_tool("SITUATIONS"), "open-as-descriptor-2", path, NULL });
@@ -529,10 +515,8 @@ static void test_stderr_full(void **state)
 {
 	struct child opener;
 
-	(void)state;
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
-	child_run(&opener, fill_stderr,
-		  (const char *[]){ child_tool("OPENER"), "open", "/dev/iommu", NULL });
+	open_after(&opener, fill_stderr);
 	assert_int_equal(opener.status, 0);
 	assert_has(opener.out, "return=3 errno=4242 ");
 }
@@ -541,7 +525,6 @@ static void test_secure(void **state)
 {
 	struct child opener;
 
-	(void)state;
 	child_setenv("MOCK_SECURE", "1");
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	child_setenv("IOMMUFD_RLIMIT_LOG_LEVEL", "info");

@@ -42,7 +42,6 @@ static void test_vfork(void **state)
 {
 	struct child program;
 
-	(void)state;
 	both_ways(&program, "vfork", NULL);
 	assert_int_equal(child_lines(program.err), 2);
 }
@@ -51,7 +50,6 @@ static void test_at_exit(void **state)
 {
 	struct child program;
 
-	(void)state;
 	both_ways(&program, "at-exit", NULL);
 	assert_int_equal(child_lines(program.err), 2);
 }
@@ -61,7 +59,6 @@ static void test_dlopen(void **state)
 {
 	struct child program;
 
-	(void)state;
 	both_ways(&program, "dlopen", child_tool("EARLY"));
 	assert_int_equal(child_lines(program.err), 2);
 }
@@ -72,7 +69,6 @@ static void test_loaded_late(void **state)
 {
 	struct child program;
 
-	(void)state;
 	if (SANITIZED)
 		skip(); /* their runtimes have to be there at the start, and once */
 	child_setenv("LD_PRELOAD", child_tool("MOCK"));
@@ -91,7 +87,6 @@ static void test_static_pie(void **state)
 {
 	struct child program;
 
-	(void)state;
 	if (!getenv("OPENER_STATIC"))
 		skip(); /* no libc for it */
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
@@ -105,7 +100,6 @@ static void test_signal_handler(void **state)
 {
 	struct child program;
 
-	(void)state;
 	child_setenv("IOMMUFD_RLIMIT_LOG", child_path("log"));
 	child_setenv("MOCK_LOG", NULL);
 	both_ways(&program, "signal-handler", NULL);
@@ -115,7 +109,6 @@ static void test_fork_from_threads(void **state)
 {
 	struct child program;
 
-	(void)state;
 	if (child_emulated())
 		skip(); /* qemu-user may hang in the child */
 	child_setenv("IOMMUFD_RLIMIT_LOG", "none");
@@ -145,7 +138,6 @@ static void test_threads(void **state)
 {
 	struct child program;
 
-	(void)state;
 	child_setenv("IOMMUFD_RLIMIT_LOG", child_path("log"));
 	child_setenv("MOCK_LOG", NULL);
 	both_ways(&program, "threads", NULL);
@@ -157,7 +149,6 @@ static void test_exec(void **state)
 {
 	struct child program;
 
-	(void)state;
 	if (child_emulated())
 		skip(); /* /proc/self/exe is the emulator */
 	both_ways(&program, "exec", NULL);
@@ -172,7 +163,6 @@ static void test_small_stack(void **state)
 	static const char *const sinks[] = { "stderr", "syslog", "none", "/nowhere/log" };
 	struct child program;
 
-	(void)state;
 	if (SANITIZED)
 		skip(); /* the sanitizers want more than that for themselves */
 	child_setenv("MOCK_SET_ERRNO", "1");
@@ -189,7 +179,6 @@ static void test_seccomp(void **state)
 {
 	struct child program;
 
-	(void)state;
 	if (SANITIZED || child_emulated())
 		skip(); /* their runtimes make calls of their own; qemu-user has no seccomp */
 	child_setenv("MOCK_LOG", NULL);
@@ -205,7 +194,6 @@ static void test_cancel(void **state)
 {
 	struct child program;
 
-	(void)state;
 	assert_int_equal(mkfifo(child_path("fifo"), 0600), 0);
 	if (SANITIZED)
 		skip();
@@ -217,7 +205,6 @@ static void test_cancel_state(void **state)
 {
 	struct child program;
 
-	(void)state;
 	if (SANITIZED)
 		skip(); /* they do not follow a cancelled thread */
 	both_ways(&program, "cancel-state", NULL);
@@ -230,7 +217,6 @@ static void test_early_constructor(void **state)
 {
 	struct child program;
 
-	(void)state;
 	preload_behind("EARLY");
 	both_ways(&program, "plain", NULL);
 	assert_int_equal(child_lines(program.err), 1);
@@ -253,7 +239,6 @@ static void test_early_file_as_stderr(void **state)
 	struct child program;
 	struct stat st;
 
-	(void)state;
 	preload_behind("EARLY");
 	child_setenv("EARLY_FILE", child_path("disk-image"));
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
@@ -268,7 +253,6 @@ static void test_started(void **state)
 {
 	struct child program;
 
-	(void)state;
 	child_setenv("IOMMUFD_RLIMIT_LOG", "/nowhere/log");
 	child_setenv("IOMMUFD_RLIMIT_LOG_LEVEL", "debug");
 	both_ways(&program, "started", NULL);
@@ -288,7 +272,6 @@ static void test_signals(void **state)
 {
 	struct child program;
 
-	(void)state;
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	child_run(&program, break_stderr,
 		  (const char *[]){ child_tool("SITUATIONS"), "signals", NULL });
@@ -299,7 +282,6 @@ static void test_preinit(void **state)
 {
 	struct child program;
 
-	(void)state;
 #ifndef __GLIBC__
 	skip(); /* musl has no .preinit_array */
 #endif
@@ -313,7 +295,6 @@ static void test_allocator_that_opens(void **state)
 {
 	struct child program;
 
-	(void)state;
 	if (SANITIZED)
 		skip(); /* they bring the allocator */
 #if defined(__GLIBC__) && __GLIBC_MINOR__ < 34

@@ -50,7 +50,6 @@ static enum config_mode mode(const char *entry, enum config_mode default_mode)
 
 static void test_mode(void **state)
 {
-	(void)state;
 	assert_int_equal(mode("X=y", MODE_OFF), MODE_OFF);
 	assert_int_equal(mode("X=y", MODE_PROCESS), MODE_PROCESS);
 	assert_int_equal(mode(MODE, MODE_OFF), MODE_OFF);
@@ -69,7 +68,6 @@ static void test_bad_mode(void **state)
 	static const char *const bad[] = { "Process", "process ", " process", "1",   "procesS",
 					   "p",       "/process", "none",     "\xff" };
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		char entry[64] = MODE;
 		struct config config;
@@ -85,7 +83,6 @@ static void test_bad_mode(void **state)
 
 static void test_on_error(void **state)
 {
-	(void)state;
 	assert_int_equal(with("X=y")->on_error, ON_ERROR_AUTO);
 	assert_int_equal(with(ON_ERROR)->on_error, ON_ERROR_AUTO);
 	assert_int_equal(with(ON_ERROR "auto")->on_error, ON_ERROR_AUTO);
@@ -99,7 +96,6 @@ static void test_on_error(void **state)
 
 static void test_log_level(void **state)
 {
-	(void)state;
 	assert_int_equal(with("X=y")->log_level, LOG_LEVEL_INFO);
 	assert_int_equal(with(LOG_LEVEL "error")->log_level, LOG_LEVEL_ERROR);
 	assert_int_equal(with(LOG_LEVEL "warning")->log_level, LOG_LEVEL_WARNING);
@@ -112,7 +108,6 @@ static void test_log_level(void **state)
 
 static void test_log(void **state)
 {
-	(void)state;
 	assert_int_equal(with("X=y")->log, LOG_TO_STDERR);
 	assert_int_equal(with(LOG "stderr")->log, LOG_TO_STDERR);
 	assert_int_equal(with(LOG "syslog")->log, LOG_TO_SYSLOG);
@@ -126,7 +121,6 @@ static void test_log(void **state)
 
 static void test_helper(void **state)
 {
-	(void)state;
 	assert_string_equal(with("X=y")->helper, CONFIG_HELPER_DEFAULT);
 	assert_string_equal(with(HELPER)->helper, CONFIG_HELPER_DEFAULT);
 	assert_string_equal(with(HELPER "none")->helper, "");
@@ -174,7 +168,6 @@ static void test_lengths(void **state)
 	char exact[] = LOG "12345678901234567890123456789012";
 	char longer[] = LOG "123456789012345678901234567890123";
 
-	(void)state;
 	/* What the error line tells people. */
 	path_limit(LOG, CONFIG_LOG, 1023);
 	path_limit(HELPER, CONFIG_HELPER, 107);
@@ -187,7 +180,6 @@ static void test_first_definition_counts(void **state)
 {
 	struct config config;
 
-	(void)state;
 	parse(&config, MODE "user", MODE "process", false, MODE_OFF);
 	assert_int_equal(config.mode, MODE_USER);
 	parse(&config, MODE, MODE "process", false, MODE_OFF);
@@ -198,7 +190,6 @@ static void test_no_environment(void **state)
 {
 	struct config config;
 
-	(void)state;
 	config_parse(&config, NULL, false, MODE_OFF);
 	assert_int_equal(config.mode, MODE_OFF);
 	config_parse(&config, NULL, false, MODE_PROCESS);
@@ -210,7 +201,6 @@ static void test_secure(void **state)
 {
 	struct config config;
 
-	(void)state;
 	parse(&config, MODE "process", LOG "/tmp/x", true, MODE_OFF);
 	assert_int_equal(config.mode, MODE_PROCESS);
 	assert_int_equal(config.log, LOG_TO_STDERR);
@@ -230,7 +220,6 @@ static void test_inert_looks_no_further(void **state)
 {
 	struct config config;
 
-	(void)state;
 	parse(&config, MODE "off", ON_ERROR "nonsense", false, MODE_PROCESS);
 	assert_int_equal(config.mode, MODE_OFF);
 	assert_false(config_invalid(&config));
@@ -240,7 +229,6 @@ static void test_names_and_values(void **state)
 {
 	struct config *config = with(LOG "/x");
 
-	(void)state;
 	assert_string_equal(config_variable_name(CONFIG_MODE), "IOMMUFD_RLIMIT_MODE");
 	assert_string_equal(config_variable_name(CONFIG_ON_ERROR), "IOMMUFD_RLIMIT_ON_ERROR");
 	assert_string_equal(config_variable_name(CONFIG_LOG), "IOMMUFD_RLIMIT_LOG");

@@ -33,7 +33,6 @@ static void value(const char *text, const char *expected)
 
 static void test_values(void **state)
 {
-	(void)state;
 	value("plain-1.2/3:x", "p: info: key=plain-1.2/3:x\n");
 	value("", "p: info: key=\"\"\n");
 	value("two words", "p: info: key=\"two words\"\n");
@@ -48,7 +47,6 @@ static void test_levels(void **state)
 {
 	struct logfmt line;
 
-	(void)state;
 	logfmt_begin(&line, "who", LOG_LEVEL_ERROR);
 	assert_line(&line, "who: error:\n");
 	logfmt_begin(&line, "who", LOG_LEVEL_WARNING);
@@ -62,7 +60,6 @@ static void test_numbers(void **state)
 {
 	struct logfmt line;
 
-	(void)state;
 	logfmt_begin(&line, "p", LOG_LEVEL_INFO);
 	logfmt_number(&line, "a", 0);
 	logfmt_number(&line, "b", 10);
@@ -77,7 +74,6 @@ static void test_errno(void **state)
 {
 	struct logfmt line;
 
-	(void)state;
 	logfmt_begin(&line, "p", LOG_LEVEL_INFO);
 	logfmt_errno(&line, "a", EPERM);
 	logfmt_errno(&line, "b", EOPNOTSUPP);
@@ -90,7 +86,6 @@ static void test_never_longer(void **state)
 {
 	char text[LOGFMT_MAX + 2];
 
-	(void)state;
 	for (size_t length = 0; length <= LOGFMT_MAX; length++) {
 		struct logfmt line;
 		const size_t around = strlen("p: info: k=\n");
@@ -117,7 +112,6 @@ static void test_never_half_an_escape(void **state)
 	char text[LOGFMT_MAX];
 	struct logfmt line;
 
-	(void)state;
 	for (size_t length = 100; length < 140; length++) {
 		memset(text, '\n', length);
 		text[length] = '\0';

@@ -67,7 +67,6 @@ char *dlerror(void)
 
 static void test_found_and_substituted(void **state)
 {
-	(void)state;
 	errno = 4242;
 	next_resolve();
 	assert_int_equal(errno, 4242); /* whoever calls first does not see the look-up */
@@ -80,7 +79,6 @@ static void test_found_and_substituted(void **state)
 /* dlerror() of the program is not to tell of what we did not find. */
 static void test_leaves_no_error(void **state)
 {
-	(void)state;
 	next_resolve();
 	assert_true(lookups > 0);
 	assert_false(error_pending);
@@ -90,7 +88,6 @@ static void test_looked_up_once(void **state)
 {
 	unsigned before = lookups;
 
-	(void)state;
 	next_resolve();
 	assert_int_equal(lookups, before);
 }
@@ -106,7 +103,6 @@ static void test_missing(void **state)
 {
 	int root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	(void)state;
 	ENTRIES(MISSING)
 	errno = 0;
 	assert_int_equal(next_resolve()->__open_2("/nowhere/file", O_RDONLY), -1);
