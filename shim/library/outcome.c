@@ -3,6 +3,8 @@
 
 #include "outcome.h"
 
+#include <errno.h>
+
 const struct outcome_policy outcome_policies[] = {
 	/* the last: does the open fail with auto, continue, fail? */
 	[OUTCOME_APPLIED] = { "applied", LOG_LEVEL_INFO, { 0, 0, 0 } },
@@ -14,3 +16,20 @@ const struct outcome_policy outcome_policies[] = {
 	[OUTCOME_INVALID] = { "invalid", LOG_LEVEL_ERROR, { 1, 0, 1 } },
 	[OUTCOME_FAILED] = { "failed", LOG_LEVEL_ERROR, { 1, 0, 1 } },
 };
+
+enum outcome outcome_of_errno(int error)
+{
+	switch (error) {
+	case ENOTTY:
+	case EOPNOTSUPP:
+		return OUTCOME_UNSUPPORTED;
+	case EPERM:
+		return OUTCOME_DENIED;
+	case EBUSY:
+		return OUTCOME_BUSY;
+	case EINVAL:
+		return OUTCOME_INVALID;
+	default:
+		return OUTCOME_FAILED;
+	}
+}

@@ -8,23 +8,6 @@
 
 #include <errno.h>
 
-static enum outcome outcome_of(int error)
-{
-	switch (error) {
-	case ENOTTY:
-	case EOPNOTSUPP:
-		return OUTCOME_UNSUPPORTED;
-	case EPERM:
-		return OUTCOME_DENIED;
-	case EBUSY:
-		return OUTCOME_BUSY;
-	case EINVAL:
-		return OUTCOME_INVALID;
-	default:
-		return OUTCOME_FAILED;
-	}
-}
-
 /* What GET says; its errno value, or 0. */
 static int read_back(struct outcome_report *report)
 {
@@ -37,7 +20,7 @@ static int read_back(struct outcome_report *report)
 static void query(struct outcome_report *report)
 {
 	report->error = read_back(report);
-	report->outcome = report->error ? outcome_of(report->error) : OUTCOME_QUERIED;
+	report->outcome = report->error ? outcome_of_errno(report->error) : OUTCOME_QUERIED;
 }
 
 static bool is_in_force(const struct outcome_report *report, uint64_t mode)
@@ -64,7 +47,7 @@ static void set(const struct config *config, struct outcome_report *report, uint
 		report->outcome = set_error ? OUTCOME_ALREADY : OUTCOME_APPLIED;
 	} else if (set_error) {
 		report->error = set_error;
-		report->outcome = outcome_of(set_error);
+		report->outcome = outcome_of_errno(set_error);
 	} else {
 		report->error = get_error ? get_error : EIO;
 		report->outcome = OUTCOME_FAILED;
