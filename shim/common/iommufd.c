@@ -13,7 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Our own lines of <linux/iommufd.h>: Debian 12 has no such header. */
+/* The lines of <linux/iommufd.h> that are needed: Debian 12 does not have the header. */
 enum { IOMMU_OPTION_RLIMIT_MODE = 0 };
 enum { IOMMU_OPTION_OP_SET = 0, IOMMU_OPTION_OP_GET = 1 };
 

@@ -14,7 +14,7 @@
 
 #define IOMMUFD_PATH "/dev/iommu"
 
-#define IOMMU_OPTION _IO(';', 0x87) /* the one request that this project issues */
+#define IOMMU_OPTION _IO(';', 0x87) /* the only request that this project issues */
 
 /* Which locked_vm the kernel charges for pinned memory: val64 of IOMMU_OPTION_RLIMIT_MODE. */
 enum rlimit_mode {
@@ -48,7 +48,7 @@ bool iommufd_is_path_only(int fd);
  * @fd: any descriptor; not changed
  *
  * A character device whose number sysfs names "misc/iommu". Needs neither /dev/iommu (absent from
- * the private /dev of a confined process) nor an open. Not one with O_PATH. Overwrites errno.
+ * the private /dev of a confined process) nor an open. False with O_PATH. Overwrites errno.
  */
 bool iommufd_is(int fd);
 
@@ -58,7 +58,7 @@ bool iommufd_is_same_device(int fd, int other);
 /**
  * iommufd_set_rlimit_mode - IOMMU_OPTION_RLIMIT_MODE, IOMMU_OPTION_OP_SET
  * @fd: an iommufd without objects yet; not closed
- * @mode: an enum rlimit_mode; wider so that it is what the kernel takes
+ * @mode: an enum rlimit_mode, as wide as the kernel takes it
  *
  * Returns 0 or an errno value: EPERM without CAP_SYS_RESOURCE in the initial user namespace, EBUSY
  * with objects, EINVAL for an unknown mode, EOPNOTSUPP or ENOTTY where the kernel or the file does

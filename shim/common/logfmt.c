@@ -21,7 +21,7 @@ const char *log_level_name(enum log_level level)
 	return names[level];
 }
 
-/* Adds bytes before the final newline; false, and nothing changed, where they do not fit. */
+/* Adds bytes before the final newline; if they do not fit, returns false and adds none. */
 static bool add(struct logfmt *line, const char *bytes, size_t count)
 {
 	if (count > sizeof(line->text) - line->length)
@@ -108,7 +108,7 @@ void logfmt_number(struct logfmt *line, const char *key, int64_t value)
 
 void logfmt_errno(struct logfmt *line, const char *key, int error)
 {
-	/* Those that the calls we make can give; strerrorname_np() is not in every libc. */
+	/* The values that can occur here; strerrorname_np() is not in every libc. */
 	static const struct {
 		int error;
 		const char name[16];

@@ -12,7 +12,7 @@
 
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
-#define LOGFMT_MAX 512 /* bytes of a line, newline included; whole lines stay whole in a pipe */
+#define LOGFMT_MAX 512 /* bytes of a line, newline included; so a pipe takes it whole */
 
 struct logfmt {
 	enum log_level level;
@@ -23,7 +23,7 @@ struct logfmt {
 /**
  * logfmt_begin - start a line
  * @line: receives the prefix
- * @prefix: who speaks, "iommufd-rlimit" for the library
+ * @prefix: the program that logs, "iommufd-rlimit" for the library
  * @level: printed after the prefix
  */
 void logfmt_begin(struct logfmt *line, const char *prefix, enum log_level level);
@@ -35,14 +35,14 @@ void logfmt_begin(struct logfmt *line, const char *prefix, enum log_level level)
  * @value: any bytes. Quoted where it is empty or has a space, a quote, an equals sign or a
  *         backslash; control and non-ASCII bytes become \xNN.
  *
- * A field that does not fit into LOGFMT_MAX is left out whole: what is there is always valid.
+ * A field that does not fit into LOGFMT_MAX is left out whole, so that the line stays valid.
  */
 void logfmt_text(struct logfmt *line, const char *key, const char *value);
 
 /** logfmt_number - add key=value, in decimal; see logfmt_text(). */
 void logfmt_number(struct logfmt *line, const char *key, int64_t value);
 
-/** logfmt_errno - add key=EPERM, or key=NUMBER for an errno value we have no name for. */
+/** logfmt_errno - add key=EPERM, or key=NUMBER for an errno value without a name here. */
 void logfmt_errno(struct logfmt *line, const char *key, int error);
 
 /** log_level_name - "error", "warning", "info" or "debug". */

@@ -39,7 +39,7 @@ static const char usage[] =
 	"or by a socket binder in a loop, as " NAME "(8) shows:\n"
 	"  s6-ipcserver-socketbinder -a 0660 /run/iommufd-rlimit/helper.sock " PROGRAM "\n";
 
-/* One line to stderr, dropped where it cannot be written at once. */
+/* Writes one line to stderr. A line that cannot be written at once is dropped. */
 static void log_peer(enum log_level level, const char *outcome, int error, const struct ucred *peer,
 		     const char *hint)
 {
@@ -61,15 +61,15 @@ static void log_peer(enum log_level level, const char *outcome, int error, const
 		return;
 }
 
-/* What to do about a failed open, or ioctl; NULL where no one step mends it. */
+/* The step that mends a failed open or ioctl; NULL if there is no single one. */
 static const char *hint_for(int error, bool opened)
 {
 	if (opened)
-		return error == EPERM ? "needs CAP_SYS_RESOURCE in the initial user namespace"
+		return error == EPERM ? "give it CAP_SYS_RESOURCE in the initial user namespace"
 				      : NULL;
 	if (error == EPERM || error == EACCES)
-		return "see DeviceAllow= and SupplementaryGroups= of " NAME ".service";
-	return error == ENOENT || error == ENODEV ? "modprobe iommufd" : NULL;
+		return "see DeviceAllow= and SupplementaryGroups=: systemctl cat " NAME;
+	return error == ENOENT || error == ENODEV ? "run: modprobe iommufd" : NULL;
 }
 
 /*
@@ -94,10 +94,10 @@ static int close_kept(void *unused)
 }
 
 /*
- * A process that closes a connection closes the descriptors queued on it, and waits as long as
- * their owner likes (SO_LINGER of TCP, a VM of KVM). So a process of its own, which shares the
- * descriptors of this one, closes the connections that are kept. Where there are too many such
- * processes, this one ends, and the next connection has systemd start another.
+ * A close of a connection closes the descriptors queued on it, which takes as long as their owner
+ * likes (SO_LINGER of TCP, a VM of KVM). So a second process, which shares the descriptors of the
+ * helper, closes the kept connections. If the helper cannot start that process, the helper ends,
+ * and systemd starts another one for the next connection.
  */
 static void keep(int connection)
 {
@@ -149,7 +149,7 @@ static void serve(int connection)
 
 	getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size);
 	if (has_queued(connection)) {
-		log_peer(LOG_LEVEL_WARNING, "ignored", 0, &peer, "a client sends no request");
+		log_peer(LOG_LEVEL_WARNING, "ignored", 0, &peer, "the client must not send data");
 		keep(connection);
 		return;
 	}
@@ -163,7 +163,7 @@ static void serve(int connection)
 		log_peer(LOG_LEVEL_ERROR, "failed", error, &peer, hint_for(error, opened));
 	else if (unsent)
 		log_peer(LOG_LEVEL_WARNING, "unsent", unsent, &peer,
-			 unsent == EPIPE ? "the client has gone" : NULL);
+			 unsent == EPIPE ? "the client had closed the connection" : NULL);
 	else
 		log_peer(LOG_LEVEL_INFO, "given", 0, &peer, NULL);
 	if (!opened)
@@ -216,7 +216,7 @@ int main(int argc, char **argv)
 		fprintf(stderr,
 			NAME ": standard input is not a listening AF_UNIX stream socket\n%s",
 			usage);
-	else if (fcntl(STDERR_FILENO, F_GETFD) >= 0) /* else a connection would become the log */
+	else if (fcntl(STDERR_FILENO, F_GETFD) >= 0) /* else a connection would be stderr */
 		return serve_all();
 	return EXIT_USAGE;
 }

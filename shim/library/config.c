@@ -42,7 +42,7 @@ static const struct {
 			    "none or the absolute path of a socket" },
 };
 
-/* The value in "NAME=value"; NULL where the entry is of another name. */
+/* The value in "NAME=value"; NULL if the entry has another name. */
 static const char *value_of(const char *entry, const char *name)
 {
 	for (; *name; name++)
@@ -51,7 +51,7 @@ static const char *value_of(const char *entry, const char *name)
 	return *entry == '=' ? entry + 1 : NULL;
 }
 
-/* The first definition counts, as with getenv(3); NULL where there is none. */
+/* The first definition counts, as with getenv(3); NULL if there is none. */
 static const char *lookup(char *const environment[], const char *name)
 {
 	const char *value = NULL;
@@ -84,7 +84,7 @@ static void set_word(struct config *config, enum config_variable variable, int w
 	case CONFIG_LOG_LEVEL:
 		config->log_level = (enum log_level)word;
 		break;
-	case CONFIG_HELPER: /* its one word is none */
+	case CONFIG_HELPER: /* "none" is its only word */
 		*config->helper = '\0';
 		break;
 	}
@@ -121,7 +121,7 @@ static void note_bad(struct config *config, enum config_variable variable, enum 
 		length = CONFIG_EXCERPT_MAX;
 		strcpy(excerpt + length, "...");
 	}
-	memcpy(excerpt, value, length); /* the rest of it is zero already */
+	memcpy(excerpt, value, length); /* config_parse() has zeroed the rest */
 }
 
 static void set(struct config *config, enum config_variable variable, const char *value,

@@ -29,7 +29,7 @@ enum config_log { LOG_TO_STDERR, LOG_TO_SYSLOG, LOG_TO_NONE, LOG_TO_PATH };
 /* Why a value was set but not understood. */
 enum config_fault {
 	CONFIG_OK,
-	CONFIG_UNKNOWN,  /* none of the words, and no absolute path where one is taken */
+	CONFIG_UNKNOWN,  /* not a known word, and not a path where a path is allowed */
 	CONFIG_TOO_LONG, /* a path that does not fit */
 	CONFIG_SECURE,   /* a path under AT_SECURE */
 };
@@ -55,24 +55,24 @@ struct config {
 /**
  * config_parse - environment to settings
  * @config: receives the settings, none of which points into the environment
- * @environment: as environ(7); NULL, which clearenv(3) leaves, is as an empty one
+ * @environment: as environ(7); NULL, which clearenv(3) leaves, counts as empty
  * @secure: AT_SECURE of getauxval(3): paths are not honoured
- * @default_mode: the mode where IOMMUFD_RLIMIT_MODE is unset or empty
+ * @default_mode: the mode if IOMMUFD_RLIMIT_MODE is unset or empty
  *
- * Pure. A value that is not understood is noted in @config->bad, and the default stands, but for
- * IOMMUFD_RLIMIT_MODE, where it is MODE_QUERY: not inert, and nothing is changed.
+ * Pure. A value that is not understood is noted in @config->bad, and the setting keeps its default.
+ * Only IOMMUFD_RLIMIT_MODE becomes MODE_QUERY: the library then logs, and changes nothing.
  */
 void config_parse(struct config *config, char *const environment[], bool secure,
 		  enum config_mode default_mode);
 
-/** config_invalid - is one of the settings bad that make an open fail (MODE, ON_ERROR)? */
+/** config_invalid - is MODE or ON_ERROR bad? Then an open fails. */
 bool config_invalid(const struct config *config);
 
 /** config_variable_name - "IOMMUFD_RLIMIT_MODE" and so on. */
 const char *config_variable_name(enum config_variable variable);
 
-/** config_accepted - what a variable takes, for people. */
+/** config_accepted - the values that a variable accepts, as text for a log line. */
 const char *config_accepted(enum config_variable variable, enum config_fault fault);
 
-/** config_value - the word for a setting in force, or its path; of a bad MODE an excerpt. */
+/** config_value - a setting as a word or a path; for a bad MODE, an excerpt of its value. */
 const char *config_value(const struct config *config, enum config_variable variable);

@@ -14,7 +14,7 @@
 #include <sys/time.h>
 #include <time.h>
 
-#define OVERFLOW_UID 65534 /* how a user namespace shows any user that it does not map */
+#define OVERFLOW_UID 65534 /* a user namespace shows each user by it that it does not map */
 
 const char *helper_step_name(enum helper_step step)
 {
@@ -36,7 +36,7 @@ static int64_t now_us(void)
 	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-/* SO_SNDTIMEO or SO_RCVTIMEO of socket(7): what waits fails then with EAGAIN. */
+/* SO_SNDTIMEO or SO_RCVTIMEO of socket(7): a call that waits longer fails with EAGAIN. */
 static int set_timeout(int connection, int option, int64_t deadline)
 {
 	const int64_t left = deadline - now_us();
@@ -66,8 +66,8 @@ static int connect_until(int connection, const char *path, int64_t deadline)
 }
 
 /*
- * A process that keeps a copy of our iommufd can change what the guest's devices reach. Root can
- * anyway. So can our own user, but only a socket that the settings name may be that user's.
+ * A process that keeps a copy of the iommufd can change what the guest's devices reach. Root can do
+ * that anyway. The program's own user is trusted only with a socket that the settings name.
  */
 static bool listener_is_trusted(int connection, bool trust_own_user)
 {
@@ -80,7 +80,7 @@ static bool listener_is_trusted(int connection, bool trust_own_user)
 				 listener.uid != OVERFLOW_UID);
 }
 
-/* Sets @iommufd to the descriptor that came with @byte, where one did, whatever is returned. */
+/* On each return, @iommufd is the descriptor that came with @byte, if one came. */
 static int receive_until(int connection, int64_t deadline, unsigned char *byte, int *iommufd)
 {
 	struct iovec bytes = { byte, sizeof(*byte) };
@@ -121,7 +121,7 @@ static int replace(int fd, long status_flags, int iommufd)
 	return 0;
 }
 
-/* Sets @step as it goes, and @iommufd to a descriptor that came, whatever is returned. */
+/* On each return, @step is the last one begun, and @iommufd a descriptor that came, if any. */
 static int exchange(int connection, const char *path, bool trust_own_user, int fd,
 		    enum helper_step *step, int *iommufd)
 {

@@ -8,7 +8,7 @@
 
 #define HELPER_CLIENT_TIMEOUT_MS 2000 /* for the whole exchange; QEMU waits no longer */
 
-/* How far a request came. */
+/* The steps of a request, in their order. */
 enum helper_step {
 	HELPER_NOT_ASKED,
 	HELPER_OPEN,     /* the program's own open: O_RDWR */
@@ -16,7 +16,7 @@ enum helper_step {
 	HELPER_LISTENER, /* the user that listens */
 	HELPER_RECEIVE,  /* what the helper sends, up to the deadline */
 	HELPER_ANSWER,   /* the helper's own errno value */
-	HELPER_CHECK,    /* what came is an iommufd in mode process */
+	HELPER_CHECK,    /* the descriptor is an iommufd in mode process */
 	HELPER_REPLACE,  /* dup3(2) and the status flags */
 };
 
@@ -31,7 +31,7 @@ const char *helper_step_name(enum helper_step step);
 /**
  * helper_client_replace - put the helper's iommufd in mode process in the place of an iommufd
  * @path: the helper's socket, an absolute path; CONFIG_HELPER_MAX bytes are read
- * @trust_own_user: a listener of this process's own user is believed, too; else root's alone
+ * @trust_own_user: trust a listener of this process's user as well, not root's alone
  * @fd: an iommufd without objects, opened with O_RDWR. On success the number is that of the
  * helper's iommufd, with the same status flags and close-on-exec; else it is left as it was.
  *

@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define STEP_MAX 72 /* bytes of what to do, with the terminating zero */
+#define STEP_MAX 72 /* bytes of the step to take, with the terminating zero */
 
 /* Arrays and not pointers, which ld.so would have to relocate in each program. */
 static const struct {
@@ -24,7 +24,7 @@ static const struct {
 	{ HELPER_CONNECT, EMFILE, "raise the limit of open files: ulimit -n" },
 	{ HELPER_CONNECT, 0, "run: iommufd-rlimit-doctor" },
 	{ HELPER_LISTENER, 0, "the listener is not trusted; run: iommufd-rlimit-doctor" },
-	{ HELPER_RECEIVE, EBADMSG, "see ulimit -n and the security module: iommufd-rlimit-doctor" },
+	{ HELPER_RECEIVE, EBADMSG, "no descriptor left, or denied; run: iommufd-rlimit-doctor" },
 	{ HELPER_RECEIVE, EPROTO, "the listener is not the helper; run: iommufd-rlimit-doctor" },
 	{ HELPER_RECEIVE, 0, "run: journalctl -u iommufd-rlimit-helper" },
 	{ HELPER_ANSWER, 0, "the helper failed; run: journalctl -u iommufd-rlimit-helper" },

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Copyright (C) 2026 the iommufd-rlimit-shim developers
 
-/* What the program is left with after a warning or an error, and what to do about it. */
+/* What the program is left with after a warning or an error, and the step to take. */
 #pragma once
 
 #include "config.h"

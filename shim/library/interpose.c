@@ -36,7 +36,7 @@
 #endif
 
 static struct config settings; /* parsed by the constructor; immutable from then on */
-static atomic_bool active;     /* they are parsed, and a mode is set: until then inert */
+static atomic_bool active;     /* settings are parsed, and have a mode; inert until then */
 
 /* A descriptor opened as /dev/iommu is an iommufd even where sysfs is not mounted. */
 static bool is_iommufd(int fd, const char *path)
@@ -65,7 +65,7 @@ static __attribute__((noinline, cold)) int handle_iommufd(int fd, const char *pa
 	return error ? -1 : fd;
 }
 
-/* The path is looked at after the real call: only then is it known to be readable to its end. */
+/* Looks at the path after the real call: only then is the path known to be readable to its end. */
 static inline int after_open(int fd, const char *path)
 {
 	if (!atomic_load_explicit(&active, memory_order_acquire)) {
@@ -76,8 +76,8 @@ static inline int after_open(int fd, const char *path)
 }
 
 /*
- * __OPEN_NEEDS_MODE of glibc: without these there is no third argument to read. O_TMPFILE has more
- * than one bit, O_DIRECTORY among them; the first line is for speed.
+ * __OPEN_NEEDS_MODE of glibc: without these flags there is no third argument to read. O_TMPFILE has
+ * more than one bit, O_DIRECTORY among them. The first line is for speed.
  */
 static inline bool needs_mode(int flags)
 {
@@ -85,7 +85,7 @@ static inline bool needs_mode(int flags)
 	       ((flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE);
 }
 
-/* The third argument of the function that this stands in; 0 where it has none. */
+/* The third argument of the function that uses this macro; 0 if there is none. */
 #define MODE_ARGUMENT(flags)                                \
 	({                                                  \
 		mode_t mode_ = 0;                           \

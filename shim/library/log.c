@@ -32,7 +32,7 @@ static void add_hint(struct logfmt *line, const char *hint)
 		logfmt_text(line, "hint", hint);
 }
 
-/* To the sink of the settings; where that fails to stderr, with the reason. */
+/* Writes to the sink of the settings; if that fails, to stderr with the reason. */
 static void emit(const struct config *config, const struct logfmt *line)
 {
 	struct logfmt reason;
@@ -137,7 +137,7 @@ void log_load(const struct config *config)
 	else
 		logfmt_number(&line, "memlock", (int64_t)limit.soft);
 	add_capability(&line, "cap_sys_resource", CAP_SYS_RESOURCE);
-	add_capability(&line, "cap_ipc_lock", CAP_IPC_LOCK); /* with it nothing is accounted */
+	add_capability(&line, "cap_ipc_lock", CAP_IPC_LOCK); /* exempt from accounting */
 	add_process(&line);
 	emit(config, &line);
 }

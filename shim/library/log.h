@@ -9,7 +9,7 @@
 #include "config.h"
 #include "outcome.h"
 
-/** log_load - with the level debug, say what is in force at load. */
+/** log_load - with the level debug, log the settings at load. */
 void log_load(const struct config *config);
 
 /** log_outcome - one line for one iommufd, after one for each setting that was not understood. */

@@ -59,7 +59,7 @@ static void *definition(const char *name, const char *substitute, void *otherwis
 
 	if (found)
 		return found;
-	dlerror(); /* the program's next one is not to tell of our failure */
+	dlerror(); /* else the program's next dlerror() would report this failure */
 	return substitute ? definition(substitute, NULL, otherwise) : otherwise;
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Copyright (C) 2026 the iommufd-rlimit-shim developers
 
-/* The definitions that the program would have called without us: libc's, or another preload's. */
+/* The definitions that the program would call without this library: libc's or a preload's. */
 #pragma once
 
 #include "entries.h"
@@ -19,9 +19,9 @@ extern const struct next *_Atomic next_resolved;
 /**
  * next_resolve - look up the next definitions, by dlsym(3)
  *
- * dlsym() may allocate, and an allocator may open files. Whoever calls while the look-up is under
- * way gets functions that issue the plain system call (always with O_LARGEFILE, never a
- * cancellation point), so nobody waits and nothing recurses. Leaves errno as it was.
+ * dlsym() may allocate, and an allocator may open files. A call during the look-up gets functions
+ * that issue the plain system call (always with O_LARGEFILE, never a cancellation point), so no
+ * thread waits and nothing recurses. Leaves errno as it was.
  */
 const struct next *next_resolve(void);
 

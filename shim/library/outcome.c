@@ -6,7 +6,7 @@
 #include <errno.h>
 
 const struct outcome_policy outcome_policies[] = {
-	/* the last: does the open fail with auto, continue, fail? */
+	/* name, level, and whether the open fails with auto, continue, fail */
 	[OUTCOME_APPLIED] = { "applied", LOG_LEVEL_INFO, { 0, 0, 0 } },
 	[OUTCOME_ALREADY] = { "already", LOG_LEVEL_INFO, { 0, 0, 0 } },
 	[OUTCOME_QUERIED] = { "queried", LOG_LEVEL_INFO, { 0, 0, 0 } },

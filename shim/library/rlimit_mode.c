@@ -8,7 +8,7 @@
 
 #include <errno.h>
 
-/* What GET says; its errno value, or 0. */
+/* Reads the mode in force into @report; returns 0 or an errno value. */
 static int read_back(struct outcome_report *report)
 {
 	int error = iommufd_get_rlimit_mode(report->fd, &report->effective);

@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 #include <syslog.h>
 
-/* What the kernel takes, which is not libc's sigset_t and timespec. */
+/* The types of the kernel, which are not sigset_t and timespec of libc. */
 struct kernel_sigset {
 	unsigned long words[64 / (CHAR_BIT * sizeof(long))];
 };
@@ -32,7 +32,7 @@ void sink_start(void)
 /*
  * write(2) without the signals that would end or stop the program: SIGPIPE where the reader has
  * gone, SIGXFSZ at RLIMIT_FSIZE, SIGTTOU in the background of a terminal (which, blocked, lets the
- * write through). One that was pending before stays so.
+ * write through). A signal that was pending before stays pending.
  */
 static int write_line(int fd, const struct logfmt *line)
 {
@@ -55,8 +55,8 @@ static int write_line(int fd, const struct logfmt *line)
 }
 
 /*
- * O_NONBLOCK is not ours to set here: the open file description belongs to others as well. What
- * remains is that another writer fills the pipe between the two calls.
+ * The library cannot set O_NONBLOCK here: other processes share the open file description. So the
+ * write can still block, if another writer fills the pipe after the poll.
  */
 static int write_stderr(const struct logfmt *line)
 {

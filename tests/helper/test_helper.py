@@ -152,7 +152,7 @@ class Gives(harness.Case):
 
     def test_set_fails(self):
         for name, hint in {
-            "EPERM": "needs CAP_SYS_RESOURCE",
+            "EPERM": "give it CAP_SYS_RESOURCE",
             "EBUSY": "",
             "EINVAL": "",
             "EOPNOTSUPP": "",
@@ -180,8 +180,8 @@ class Gives(harness.Case):
     def test_open_fails(self):
         """systemd is to start another, which may have the device: here by the next one without the fault."""
         for name, hint in {
-            "ENOENT": ' hint="modprobe iommufd"$',
-            "ENODEV": ' hint="modprobe iommufd"$',
+            "ENOENT": ' hint="run: modprobe iommufd"$',
+            "ENODEV": ' hint="run: modprobe iommufd"$',
             "EACCES": " hint=.*SupplementaryGroups=",
             "EPERM": " hint=.*DeviceAllow=",
             "EMFILE": "$",
