@@ -10,7 +10,7 @@ from .host import Failure
 try:
     import libvirt
     from libvirt import libvirtError
-except ImportError:  # a directory of samples has that name, too
+except ImportError:  # also for a directory of samples of that name
     libvirtError = None
 
 Error = libvirtError or Failure  # of any call
@@ -50,12 +50,12 @@ class Connection:
         return f"{run}/libvirt/qemu/run", f"{cache}/libvirt/qemu/log"
 
     def version(self):
-        """Of libvirt, such as (11, 3)."""
+        """The version of libvirt, such as (11, 3)."""
         number = self.libvirt.getLibVersion()
         return number // 1000000, number // 1000 % 1000
 
     def domain(self, name):
-        """By name, UUID or id."""
+        """The domain of this name, UUID or id."""
         for look_up in (self.libvirt.lookupByName, self.libvirt.lookupByUUIDString):
             try:
                 return Domain(look_up(name))
@@ -68,11 +68,11 @@ class Connection:
             raise Failure(f"libvirt at {self.uri} has no domain '{name}'; 'virsh list --all' shows those it has")
 
     def domains(self):
-        """All of them, by name."""
+        """All domains, sorted by name."""
         return sorted(map(Domain, self.libvirt.listAllDomains()), key=lambda domain: domain.name)
 
     def define(self, text):
-        """Makes this the configuration of the domain that the XML names."""
+        """Gives the domain that the XML names this configuration."""
         try:
             return Domain(self.libvirt.defineXML(text))
         except libvirtError as error:
@@ -80,7 +80,7 @@ class Connection:
 
 
 class Domain:
-    """What libvirt says of a domain."""
+    """A domain of libvirt."""
 
     def __init__(self, domain):
         self.libvirt = domain

@@ -34,7 +34,7 @@ def preloads(value):
 
 
 def properties(text):
-    """The value of QEMU's -object or -device as a dictionary; what it is of is 'type'."""
+    """The value of QEMU's -object or -device as a dictionary; 'type' is the type or the driver."""
     if text.startswith("{"):
         try:
             found = json.loads(text)
@@ -61,7 +61,7 @@ class DomainXml:
     # --- iommufd
 
     def arguments(self, option):
-        """What follows this option of QEMU in <qemu:commandline>."""
+        """The values of this option of QEMU in <qemu:commandline>."""
         words = [element.get("value", "") for element in self.root.iter(f"{QEMU}arg")]
         return [properties(after) for word, after in zip(words, words[1:]) if word.lstrip("-") == option]
 
@@ -94,7 +94,7 @@ class DomainXml:
         return (by_domain or by_device) and not self.opens_iommufd()
 
     def not_needed(self):
-        """Why the domain does not have the problem, in one sentence; empty where it does."""
+        """The reason why the domain does not have the problem, in one sentence; empty if it has the problem."""
         if self.root.get("type") not in ("kvm", "qemu"):
             return f"it is not run by QEMU but is of type {self.root.get('type')}"
         if self.libvirt_sets_mode():
@@ -122,7 +122,7 @@ class DomainXml:
         return sum(map(pci.bars_kb, self.devices()))
 
     def least_kb(self):
-        """What a limit has to cover: the guest's memory, what is mapped of its devices, and a page of the kernel."""
+        """The least that a limit has to cover: the guest's memory, the regions of its devices, and a page of the kernel."""
         return self.memory_kb() + self.bars_kb() + host.PAGE_KB
 
     def address_spaces(self):
@@ -131,7 +131,7 @@ class DomainXml:
         return max(1, len(self.devices())) if emulated or self.root.find("devices/iommu") is not None else 1
 
     def enough_kb(self):
-        """A limit that covers the guest's memory, what is mapped of its devices, and QEMU; in whole MiB."""
+        """A limit that covers the guest's memory, the regions of its devices, and QEMU; in whole MiB."""
         pinned = self.memory_kb() * self.address_spaces() + self.bars_kb()
         size = pinned + OVERHEAD_KB + self.memory_kb() // PAGE_TABLES
         return -(-size // 1024) * 1024
@@ -139,7 +139,7 @@ class DomainXml:
     # --- the library
 
     def environment(self):
-        """The variables that QEMU is started with; of two of one name the last counts."""
+        """The variables that QEMU is started with. The last of two variables of one name counts."""
         return {e.get("name"): e.get("value", "") for e in self.root.iter(f"{QEMU}env")}
 
     def has_library(self):
@@ -205,7 +205,7 @@ def hostdev_name(element):
 
 
 def insert(parent, element, indent, position):
-    """As a line of its own."""
+    """Inserts an element on a line of its own."""
     before = parent[position - 1] if position else None
     following = (parent.text if before is None else before.tail) or indent[:-2]
     element.tail = following if following.strip() == "" else indent[:-2]
@@ -217,7 +217,7 @@ def insert(parent, element, indent, position):
 
 
 def remove(element):
-    """With its line; and with what it is in, if that is then empty."""
+    """Removes an element with its line, and its parent if that is then empty."""
     parent, before = element.getparent(), element.getprevious()
     tail = element.tail
     parent.remove(element)

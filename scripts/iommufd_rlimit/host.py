@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
-"""What the machine says: files, processes, users, commands."""
+"""Reads files, processes and users of the machine, and runs commands."""
 
 import grp
 import os
@@ -77,7 +77,7 @@ def run(command, user=None, environment=None, timeout=TIMEOUT):
 
 
 def find_user(name):
-    """By name or number; None where there is none."""
+    """The user of this name or number; None if there is none."""
     try:
         entry = pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)
     except KeyError:
@@ -86,7 +86,7 @@ def find_user(name):
 
 
 def is_container():
-    """Of podman or docker."""
+    """Whether this is a container of podman or docker."""
     return os.path.exists(f"{RUN}/.containerenv") or os.path.exists("/.dockerenv")
 
 
@@ -104,7 +104,7 @@ def process_user(pid):
 
 
 def process_field(pid, name):
-    """Of proc_pid_status(5)."""
+    """A field of proc_pid_status(5), in kB."""
     found = re.search(rf"^{name}:[ \t]*(.*)$", read(f"{PROC}/{pid}/status"), re.M)
     return found[1].split() if found else []
 
@@ -119,7 +119,7 @@ def has_capability(pid, capability):
 
 
 def process_environment(pid):
-    """What the process was started with, as far as it is about the library."""
+    """The variables that the process was started with and that concern the library."""
     entries = [entry.split("=", 1) for entry in read(f"{PROC}/{pid}/environ").split("\0") if "=" in entry]
     return shim_variables(dict(entries))
 
@@ -143,7 +143,7 @@ def libvirt_daemon_pid(uid=0):
 
 
 def unit(pid):
-    """The service of systemd that the process belongs to."""
+    """The systemd service of the process."""
     found = re.search(r"/([^/\n]+\.service)$", read(f"{PROC}/{pid}/cgroup"), re.M)
     return found[1] if found else f"{process_name(pid)}.service"
 
@@ -166,7 +166,7 @@ def memlock_kb(pid):
 
 
 def is_iommufd(info):
-    """Of an os.stat_result."""
+    """Whether an os.stat_result is that of the iommufd device."""
     link = f"{SYS}/dev/char/{os.major(info.st_rdev)}:{os.minor(info.st_rdev)}"
     return stat.S_ISCHR(info.st_mode) and os.path.islink(link) and os.readlink(link).endswith("/misc/iommu")
 
@@ -185,7 +185,7 @@ def owner_and_mode(path):
 
 
 def refusal(path, user):
-    """Why the user may not open it for reading and writing; empty where he may."""
+    """The reason why the user may not open the file for reading and writing; empty if the user may."""
     status, text = run([*OPEN, path], user)
     return text.rpartition(": ")[2].strip() if status else ""
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
-"""What was there before iommufd-rlimit-libvirt changed it. Written before each change, so that it is true at any moment."""
+"""The state before iommufd-rlimit-libvirt changed it. Written before each change, so that it is true at any moment."""
 
 import base64
 import contextlib
@@ -41,7 +41,7 @@ def read_bytes(path):
 
 
 def write_atomically(path, content, mode=0o644):
-    """Beside it, to the disk, then by one rename. It keeps mode, owner and security label of a file that was there."""
+    """Writes a file beside it, then renames that. Keeps mode, owner and security label of the file that was there."""
     new = unfinished(path)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(new)
@@ -108,26 +108,26 @@ class Manifest:
         self.save()
 
     def save(self):
-        """Nothing in it: no file. It may have passwords of domains in it, so it is for root alone."""
+        """Removes the file if there is nothing to record. Domains may have passwords, so only root may read the file."""
         if any(self.contents().values()):
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             text = json.dumps({"schema": SCHEMA, **self.contents()}, indent=1)
             write_atomically(str(self.path), text.encode(), 0o600)
         elif self.path.parent.exists():
-            for left in self.path.parent.iterdir():  # the file, and what a run that was killed left beside it
+            for left in self.path.parent.iterdir():  # the file, and the unfinished one of a killed run
                 left.unlink()
             self.path.parent.rmdir()
 
     # --- files
 
     def sweep(self):
-        """Removes what a run that was killed left beside the files."""
+        """Removes the unfinished files that a killed run has left."""
         for path in self.files:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(unfinished(path))
 
     def record_file(self, path, content):
-        """Before the file gets this content (None: before it is removed)."""
+        """Records a file before it gets this content (None: before it is removed)."""
         now = read_bytes(path)
         entry = self.files.setdefault(path, {"before": encode(now), "ours": []})
         if digest(content) not in entry["ours"] and not self.is_changed(path):
@@ -139,7 +139,7 @@ class Manifest:
         return decode(entry["before"]) if entry else read_bytes(path)
 
     def is_changed(self, path):
-        """Somebody else has changed the file since."""
+        """Whether somebody else has changed the file since."""
         if path not in self.files:
             return False
         entry, now = self.files[path], digest(read_bytes(path))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
-"""What has to be different before a domain can be enabled: each in one sentence, with what to do."""
+"""The obstacles to enabling a domain: each a sentence, with the command that removes it."""
 
 import shutil
 

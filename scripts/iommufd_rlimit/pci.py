@@ -13,7 +13,7 @@ BARS = 6  # the first lines of a device's file 'resource'
 
 
 def directory(name):
-    """In sysfs; None where there is no such device."""
+    """The directory of the device in sysfs; None if there is no such device."""
     for bus in ("pci", "mdev"):
         path = f"{host.SYS}/bus/{bus}/devices/{name}"
         if os.path.exists(path):
@@ -34,7 +34,7 @@ def node(name):
 
 
 def link(name):
-    """A name for that file which stays, by the udev rule of this project: the vfioN are numbered as devices are bound."""
+    """The stable name of that file, from the udev rule of this project: vfioN depends on the order of binding."""
     return f"/dev/vfio/by-path/{name}"
 
 

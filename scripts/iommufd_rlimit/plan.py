@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
-"""What 'enable' and 'disable' are going to do, and what it means."""
+"""The plan of 'enable' and 'disable': the notes and the steps."""
 
 import re
 
@@ -13,7 +13,7 @@ class Plan:
     def __init__(self):
         self.notes = []  # a sentence each
         self.steps = []
-        self.is_incomplete = False  # something that was asked for takes something else first
+        self.is_incomplete = False  # part of the request needs another change first
 
     def is_empty(self):
         return not any(step.what for step in self.steps)
@@ -101,7 +101,7 @@ def meaning(limits):
 
 
 def enable_domain(plan, connection, manifest, domain, xml, limit_kb):
-    """Adds the step for a domain, if it takes one, and what there is to know; returns its limit in kB."""
+    """Adds the step and the notes for a domain; returns its limit in kB."""
     for name in xml.devices():
         note_device(plan, domain, name)
     enough = xml.enough_kb()
@@ -118,7 +118,7 @@ def enable_domain(plan, connection, manifest, domain, xml, limit_kb):
             f"{gib(xml.bars_kb())} of its devices: add --limit {-(-enough // 1024)}M"
         )
     if xml.is_enabled() and (new is None or new == has):
-        # By somebody else, if it is not known: then it stays so when it is disabled.
+        # A domain that the manifest does not have was enabled by somebody else, and disable leaves it so.
         now = domain.configuration()
         plan.steps.append(Remember("domains", {domain.uuid: {"name": domain.name, "before": now, "limit": None}}))
         return limit
@@ -140,7 +140,7 @@ def note_device(plan, domain, name):
 
 
 def note_time(plan, domain):
-    """When a change of the domain's configuration takes effect."""
+    """Adds the note that says when the change takes effect."""
     if domain.is_active:
         what = "runs as before until it is shut down and started; a reboot within it is not enough"
         plan.notes.append(f"domain {domain.name}: {what}")

@@ -15,7 +15,7 @@ except ImportError:
 LENS = "Libvirtd_qemu.lns"
 LENSES = None  # Augeas knows where they are
 
-# What libvirt lets each domain use where qemu.conf does not say, and has no comment that shows it.
+# The devices that libvirt lets each domain use by default, for a qemu.conf without the comment that lists them.
 DEFAULT_ACL = ["/dev/null", "/dev/full", "/dev/zero", "/dev/random", "/dev/urandom", "/dev/ptmx", "/dev/kvm"]
 
 
@@ -24,7 +24,7 @@ def path():
 
 
 def read():
-    """Its settings: texts, and lists of texts. Of two of one name libvirt takes the first."""
+    """The settings: texts, and lists of texts. libvirt takes the first of two settings of one name."""
     try:
         with open(path(), encoding="utf-8", errors="surrogateescape") as file:
             text = file.read()
@@ -35,13 +35,13 @@ def read():
 
 
 def user(conf):
-    """Whom libvirt runs QEMU as: as qemu.conf has it, else as the distributions do. None where there is no such user."""
+    """The user as which libvirt runs QEMU: that of qemu.conf, else the distribution's. None if there is no such user."""
     names = [conf["user"].lstrip("+")] if "user" in conf else ["libvirt-qemu", "qemu"]
     return next(filter(None, map(host.find_user, names)), None)
 
 
 def with_devices(text, devices):
-    """The text, with these in cgroup_device_acl; it stays as it is where they are there already."""
+    """The text with these devices in cgroup_device_acl; unchanged if they are listed already."""
     tree = Tree(text)
     present = tree.value("cgroup_device_acl") or default_acl(text)
     missing = [device for device in devices if device not in present]
@@ -52,13 +52,13 @@ def with_devices(text, devices):
 
 
 def default_acl(text):
-    """As the comment in the file of this version of libvirt shows it."""
+    """The default list, from the comment in the qemu.conf of this version of libvirt."""
     comment = re.search(r"^#cgroup_device_acl = \[\n((?:#.*\n)*?)#\]", text, re.M)
     return re.findall(r'"([^"]+)"', comment[1]) if comment else DEFAULT_ACL
 
 
 class Tree:
-    """A text, as Augeas has it."""
+    """A text of qemu.conf as a tree of Augeas."""
 
     def __init__(self, text):
         if Augeas is None:

@@ -10,7 +10,7 @@ from . import VERSION, host, shim
 from .checks.finding import OK, PROBLEM, SKIPPED, WARNING
 
 SCHEMA = 1
-# From good to bad; and the exit status of each. A problem is worse than what could not be looked at, and so is a warning.
+# From good to bad, and the exit status of each. A warning and a problem are worse than a check that was skipped.
 STATES = (OK, SKIPPED, WARNING, PROBLEM)
 EXIT_STATUS = {OK: 0, WARNING: 1, PROBLEM: 2, SKIPPED: 3}
 COLOURS = {OK: "32", SKIPPED: "36", WARNING: "33", PROBLEM: "31"}
@@ -21,7 +21,7 @@ def worst(findings):
 
 
 def coloured(text, state):
-    """On a terminal, unless NO_COLOR says otherwise."""
+    """The text in the colour of the state, on a terminal without NO_COLOR."""
     if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
         return text
     return f"\033[{COLOURS[state]}m{text}\033[0m"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
-"""What a host takes for the devices of the domains that are enabled: the steps to it, only those that are missing."""
+"""The steps that set the host up for the devices of the enabled domains; only those that are missing."""
 
 import os
 
@@ -31,7 +31,7 @@ def apparmor_path():
 
 
 def due_after():
-    """What has to be run after a change of a file, by its path."""
+    """The command that is due after a change of a file, by the path of the file."""
     return {udev_path(): "udev", users_udev_path(): "udev", qemu_conf.path(): "daemon"}
 
 
@@ -72,13 +72,13 @@ class Setup:
         return decoded(self.manifest.file_before(path))
 
     def text(self, path):
-        """That which changes are made to: the one before, or what somebody else has made of it since."""
+        """The text to change: the one before the first change, or the one that somebody else has written since."""
         return decoded(read_bytes(path)) if self.manifest.is_changed(path) else self.before(path)
 
     # --- the devices
 
     def is_left_to_us(self, name):
-        """Nobody else has a rule of udev for the device, and names it in qemu.conf."""
+        """False if somebody else has set up the device, with a udev rule and in qemu.conf."""
         path = pci.node(name)
         acl = qemu_conf.Tree(self.before(qemu_conf.path())).value("cgroup_device_acl") or []
         cared_for = path and path in map(os.path.realpath, acl) and self.is_usable(path)
@@ -167,7 +167,7 @@ class Setup:
 
 
 def decoded(content):
-    """Of whatever encoding: it is the same again when it is encoded."""
+    """Bytes of any encoding as text; encoded() gives the same bytes again."""
     return (content or b"").decode("utf-8", "surrogateescape")
 
 
@@ -202,6 +202,6 @@ def remove_module():
 
 
 def label():
-    """What is there already gets the label that the policy has for it now; a socket gets its own when it is made."""
+    """Existing files get the label that the policy has for them now. A socket gets its label when it is made."""
     paths = ["/usr/libexec/iommufd-rlimit-helper", f"{host.RUN}/iommufd-rlimit", host.DEVICE, "/dev/vfio"]
     return [["restorecon", "-Ri", *paths], ["systemctl", "try-restart", SOCKET]]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
-"""What the library says, and what it does to an iommufd."""
+"""The lines of the library, and the mode of an iommufd."""
 
 import ctypes
 import fcntl
@@ -39,7 +39,7 @@ def iommufd_modes(pid):
 
 
 def mode_of(iommufd):
-    """process or user."""
+    """The mode of an iommufd: process or user."""
     iommu_option, get = 0x3B87, 1
     # struct iommu_option: size, option_id, op, __reserved, object_id, val64
     answer = fcntl.ioctl(iommufd, iommu_option, struct.pack("IIHHIQ", 24, 0, get, 0, 0, 0))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
-"""The steps of a plan. Each says what it does, records what is there before, does it, and can undo it."""
+"""The steps of a plan. Each step describes itself, records the state before, makes its change, and can undo it."""
 
 import difflib
 import os
@@ -20,7 +20,7 @@ def difference(before, after, name):
     """Two texts, as a unified diff."""
     lines = [text.splitlines(keepends=True) for text in (before, after)]
     names = [name if text else "/dev/null" for text in (before, after)]
-    # Of passwords in what is around a change nothing is shown.
+    # The lines around a change may have passwords in them, so none is shown.
     return re.sub(r"passwd=(['\"]).*?\1", "passwd='...'", "".join(difflib.unified_diff(*lines, *names, n=2)))
 
 
@@ -28,7 +28,7 @@ class Step:
     what = ""  # for the plan
 
     def show(self):
-        """The difference that it makes, where that is one of texts."""
+        """The change as a unified diff, if it is a change of a text."""
         return ""
 
     def record(self, manifest):
@@ -41,11 +41,11 @@ class Step:
         """What it is for."""
 
     def undo(self):
-        """Back to what was there before this step."""
+        """Restores the state before this step."""
 
 
 class WriteFile(Step):
-    """Gives a file this content; None removes it. 'pending' names what has to be run after that."""
+    """Gives a file this content; None removes the file. 'pending' names the command that is due after that."""
 
     def __init__(self, path, content, purpose, pending=None, restores=False):
         self.path, self.content, self.pending, self.restores = path, content, pending, restores
@@ -116,7 +116,7 @@ class Run(Step):
 
 
 class Remember(Step):
-    """Has the manifest remember what units and modules were before they are changed for the first time."""
+    """Records units and modules in the manifest before they are changed for the first time."""
 
     def __init__(self, part, states):
         self.part, self.states = part, states
@@ -127,7 +127,7 @@ class Remember(Step):
 
 
 class Forget(Step):
-    """Has the manifest forget a domain that is as it was."""
+    """Removes a domain from the manifest that is as it was before."""
 
     def __init__(self, uuid):
         self.uuid = uuid
@@ -199,7 +199,7 @@ class Define(Step):
 
 
 def carry_out(steps, manifest):
-    """All of them, or none: what was done is undone where one fails."""
+    """Carries out all steps, or none: if one fails, the steps before it are undone."""
     manifest.sweep()
     before = manifest.snapshot()
     done = []
@@ -222,7 +222,7 @@ def carry_out(steps, manifest):
 
 
 def take_back(done):
-    """Undoes steps, then runs again what acts on the files that are back. What fails is said, and the rest is done."""
+    """Undoes steps, then runs the commands that read the restored files. A failure is printed, and the rest is done."""
     failed = []
     commands = [step for step in done if isinstance(step, Run) and step.pending]
     for action in [step.undo for step in reversed(done)] + [step.apply for step in commands]:

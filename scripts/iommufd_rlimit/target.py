@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
-"""What is examined: a host, a QEMU that runs, or a domain of libvirt."""
+"""The subject of the checks: a host, a QEMU that runs, or a domain of libvirt."""
 
 import os
 import platform
@@ -16,7 +16,7 @@ from .host import Failure
 
 @dataclass
 class Target:
-    """A QEMU that runs, or would."""
+    """A QEMU that runs, or that would be started."""
 
     user: host.User
     environment: Dict[str, str]  # LD_PRELOAD and the library's variables
@@ -70,7 +70,7 @@ def target_host(qemu):
     conf, unread = read_conf()
     user = host.process_user("self")
     if user.uid == 0:
-        user = qemu_conf.user(conf) or user  # root asks for those who run the VMs
+        user = qemu_conf.user(conf) or user  # root asks on behalf of the user who runs the VMs
     built = host.SCRIPTS.parent / "build/shim/libiommufd-rlimit.so"
     environment = {
         "LD_PRELOAD": str(built) if built.exists() else "libiommufd-rlimit.so",
@@ -121,7 +121,7 @@ def target_domain(connection, domain):
         user = session or qemu_conf.user(conf)
         if not user:
             raise Failure("the user that libvirt runs QEMU as is not known; set 'user' in qemu.conf")
-        # The daemon hands on LD_PRELOAD, and nothing else that matters here.
+        # The daemon passes on LD_PRELOAD, and no variable of the library.
         inherited = host.process_environment(daemon).get("LD_PRELOAD") if daemon else None
         environment = host.shim_variables({**({"LD_PRELOAD": inherited} if inherited else {}), **xml.environment()})
         target = Target(user, environment, xml.emulator)

@@ -169,10 +169,10 @@ class DoctorTest(unittest.TestCase):
 
     def test_file_in_place_of_the_device(self):
         self.patch("DEVICE", self.write("iommu"))
-        self.expect(self.found("device", self.target()), "skipped", "something else", "")
+        self.expect(self.found("device", self.target()), "skipped", "is not the iommufd device", "")
         self.write("sys/class/misc/iommu/dev", "10:124\n")
         fix = f"rm {host.DEVICE}; mknod -m 660 {host.DEVICE} c 10 124; udevadm trigger"
-        self.expect(self.found("device", self.target()), "problem", "something else", fix)
+        self.expect(self.found("device", self.target()), "problem", "is not the iommufd device", fix)
         self.assertEqual(self.found("mode", self.target()), [])
 
     def test_device_that_may_be_used(self):
@@ -253,7 +253,7 @@ class DoctorTest(unittest.TestCase):
         qemu = self.program("qemu", "")
         self.expect(self.found("capabilities", self.target(qemu=qemu)), "ok", "has no file capabilities")
         for bits, what in (
-            (1 << 14, "the file capability CAP_IPC_LOCK: what it pins is not accounted"),
+            (1 << 14, "the file capability CAP_IPC_LOCK: the kernel does not account its memory"),
             (1 << 24, "ignores"),
         ):
             with mock.patch.object(os, "getxattr", return_value=struct.pack("<5I", 2 << 24, bits, 0, 0, 0)):
@@ -382,7 +382,7 @@ class DoctorTest(unittest.TestCase):
         target = self.target(qemu="qemu")
         target.version = (0, LOADED)
         found = list(helper.check_version(target))
-        self.expect(found, "problem", "is an older one than that which is installed", "systemctl restart")
+        self.expect(found, "problem", "is older than the installed helper", "systemctl restart")
         self.expect(found, "problem", "the helper is of version 9.9.9, the library of 0.1.0", "same version")
 
     def test_confinement(self):
@@ -487,7 +487,7 @@ class DoctorTest(unittest.TestCase):
     def test_device_of_another_driver(self):
         self.bound("mlx5_core")
         self.expect(
-            self.found("devices", self.domain()), "problem", "driver mlx5_core, which is none for VFIO", "driverctl"
+            self.found("devices", self.domain()), "problem", "driver mlx5_core, which is not a VFIO driver", "driverctl"
         )
 
     def test_device_without_a_file(self):

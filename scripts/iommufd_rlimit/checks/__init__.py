@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
-"""The checks of iommufd-rlimit-doctor. Each yields findings: a state, what was found, what to do about it."""
+"""The checks of iommufd-rlimit-doctor. Each yields findings: a state, a message, and the step that mends it."""
 
 from .. import host
 from . import apparmor, device, helper, kernel, library, libvirt, log, memory, mode, process, qemu, selinux
 from .finding import SKIPPED
 
-# By code, which stays: other programs know it.
+# By code. Other programs read the codes, so they stay as they are.
 CHECKS = {
     "kernel": kernel.check_kernel,
     "cdev": kernel.check_cdev,

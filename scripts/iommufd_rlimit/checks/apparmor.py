@@ -10,14 +10,14 @@ from .finding import OK, PROBLEM, SKIPPED
 
 
 def is_in_force(daemon, conf):
-    """Whether libvirt confines QEMU by it: it does only where its daemon is confined itself. daemon: its process id."""
+    """Whether libvirt confines QEMU by AppArmor, which it does only if its daemon is confined. daemon: its process id."""
     enabled = host.read(f"{host.SYS}/module/apparmor/parameters/enabled").startswith("Y")
     confined = daemon and not host.read(f"{host.PROC}/{daemon}/attr/current").startswith("unconfined")
     return bool(enabled and confined and conf.get("security_driver") != "none")
 
 
 def allows_iommufd(profile=None):
-    """Whether there is a rule in what the profiles of all domains have, or in this one."""
+    """Whether the profile of this domain, or a file that all profiles include, has a rule for iommufd."""
     directory = f"{host.ETC}/apparmor.d"
     files = [
         *glob.glob(f"{directory}/abstractions/libvirt-qemu.d/*"),

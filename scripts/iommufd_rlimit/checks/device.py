@@ -17,7 +17,7 @@ def check_device(target):
     if host.is_iommufd(info):
         yield check_access(host.DEVICE, target)
     else:
-        what = f"{host.DEVICE} is something else than iommufd"
+        what = f"{host.DEVICE} is not the iommufd device"
         number = host.read(f"{host.SYS}/class/misc/iommu/dev").strip()
         if number:
             yield PROBLEM, what, f"rm {host.DEVICE}; {make_file(host.DEVICE, number, 'misc')}"
@@ -26,7 +26,7 @@ def check_device(target):
 
 
 def missing(error):
-    """The kernel makes the file when it has iommufd; so somebody removed it, or this is a container."""
+    """The kernel has iommufd and makes the file. So somebody removed the file, or this is a container."""
     what = f"{host.DEVICE}: {error.strerror}"
     number = host.read(f"{host.SYS}/class/misc/iommu/dev").strip()
     if not number:
@@ -43,7 +43,7 @@ def make_file(path, number, subsystem):
 
 
 def check_access(path, target):
-    """Tries it as the user."""
+    """Opens the file as the user."""
     user = target.user
     what = f"use {path} ({host.owner_and_mode(path)})"
     try:
@@ -63,7 +63,7 @@ def check_access(path, target):
 
 
 def check_devices(target):
-    """Those that the domain's QEMU has on its iommufds."""
+    """The devices that the QEMU of the domain has on its iommufds."""
     if not target.opens_iommufd():
         return
     for name in target.xml.devices():
@@ -84,5 +84,5 @@ def check_devices(target):
             what = f"driver {driver} made no file for device {name}"
             yield PROBLEM, what, "boot a kernel with CONFIG_VFIO_DEVICE_CDEV; see check cdev"
         else:
-            what = f"device {name} has driver {driver}, which is none for VFIO"
+            what = f"device {name} has driver {driver}, which is not a VFIO driver"
             yield PROBLEM, what, f"driverctl set-override {name} vfio-pci, or the VFIO driver that the vendor has for it"

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
-"""What a check yields: a state, what was found, and what to do about it."""
+"""The result of a check: a state, a message, and the step that mends it."""
 
 from .. import host
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
-SKIPPED = "skipped"  # it could not be looked at, for the reason that is given
+SKIPPED = "skipped"  # the check could not look, for the reason that the message gives
 
 
 def install(name, destination):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
-"""The helper gives an iommufd in mode process. It is asked as the library asks it, by the user, and confined as QEMU is."""
+"""The helper gives an iommufd in mode process. The check asks like the library, as the user, confined like QEMU."""
 
 import contextlib
 import errno
@@ -15,12 +15,12 @@ from .. import host, shim
 from .finding import OK, PROBLEM, SKIPPED
 
 SOCKET = "iommufd-rlimit-helper.socket"
-OVERFLOW_UID = 65534  # as which a user namespace shows every user that it does not map
+OVERFLOW_UID = 65534  # a user namespace shows each user by it that it does not map
 TIMEOUT = 10  # seconds; systemd may have to start it
 
 
 class Refusal(Exception):
-    """What went wrong, and at which step."""
+    """The step that failed, and the error."""
 
     def __init__(self, step, error):
         super().__init__(step, error)
@@ -54,7 +54,7 @@ def check_helper(target):
 
 
 def explain(target, path, who, step, error):
-    """What a failure means, and what to do."""
+    """The message for a failure, and the step that mends it."""
     name = errno.errorcode.get(error, str(error))
     start = f"systemctl enable --now {SOCKET}"
     log = "journalctl -u iommufd-rlimit-helper"
@@ -92,7 +92,7 @@ def confinement(target):
 
 
 def ask_as(user, path, label=""):
-    """In a process of its own. The step that fails, and its errno; none where the helper gave what it should."""
+    """Asks in a process of its own. Returns the step that fails and its errno; none if the helper gave an iommufd."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -119,7 +119,7 @@ def ask_as(user, path, label=""):
 
 
 def ask(path, label):
-    """What the library does, step by step."""
+    """The steps of the library."""
     device = os.stat(host.DEVICE).st_rdev  # before a profile may keep this process from it
     if label:
         confine(label)
@@ -153,7 +153,7 @@ def judge(byte, descriptors, device):
 
 
 def confine(label):
-    """This process, as QEMU is."""
+    """Gives this process the user, and the profile, of QEMU."""
     try:
         with open("/proc/self/attr/current", "w") as file:
             file.write(f"changeprofile {label}")
@@ -171,7 +171,7 @@ def check_version(target):
             except OSError:
                 continue
             if path.endswith(" (deleted)"):
-                yield PROBLEM, "the helper that runs is an older one than that which is installed", restart
+                yield PROBLEM, "the helper that runs is older than the installed helper", restart
     installed = glob.glob(f"{host.SCRIPTS.parent.parent}/lib*/iommufd-rlimit-helper")
     loaded = [line for line in shim.shim_lines(target.version[1]) if "version" in line] if target.qemu else []
     if installed and loaded:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
-"""The kernel has iommufd, and what it says holds here: outside of user namespaces."""
+"""The kernel has iommufd, and QEMU runs in the initial user namespace."""
 
 import gzip
 import os
@@ -24,7 +24,7 @@ def check_kernel(target):
 
 
 def check_cdev(target):
-    """Devices by file: a kernel of 6.6 or later that is built so."""
+    """The kernel has a file for each VFIO device: 6.6 or later, with CONFIG_VFIO_DEVICE_CDEV."""
     if os.path.exists(f"{host.SYS}/class/vfio-dev"):
         yield OK, "the kernel has a file for each VFIO device", ""
     elif kernel_option("CONFIG_VFIO_DEVICE_CDEV", platform.release()) == "n":
@@ -49,7 +49,7 @@ def check_namespace(target):
 
 
 def kernel_option(name, release):
-    """y, m or n; None where the kernel's configuration is nowhere to be read."""
+    """y, m or n; None if the configuration of the kernel is not found."""
     try:
         with gzip.open(f"{host.PROC}/config.gz", "rt") as file:
             text = file.read()

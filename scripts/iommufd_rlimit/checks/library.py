@@ -12,7 +12,7 @@ from .finding import OK, PROBLEM, SKIPPED
 
 
 def check_capabilities(target):
-    """A program with file capabilities is not accounted at all (CAP_IPC_LOCK), or ignores the library, or both."""
+    """For a QEMU with file capabilities ld.so ignores the library. With CAP_IPC_LOCK, nothing is accounted either."""
     if not target.qemu:
         return
     path = os.path.realpath(target.qemu)
@@ -24,17 +24,17 @@ def check_capabilities(target):
     if target.xml is not None and (target.xml.limit_kb() or 0) < target.xml.least_kb():
         fix += f"; {target.enable()} --limit {target.xml.enough_kb() // 1024}M"
     if found >> host.CAP_IPC_LOCK & 1:
-        what = "what it pins is not accounted at all, and ld.so ignores the library"
+        what = "the kernel does not account its memory, and ld.so ignores the library"
         yield PROBLEM, f"{path} has the file capability CAP_IPC_LOCK: {what}", fix
     else:
         yield PROBLEM, f"{path} has file capabilities: ld.so ignores the library", fix
 
 
 def file_capabilities(path):
-    """The set that the file permits, as bits; None where it has none."""
+    """The permitted set of the file, as bits; None if the file has no capabilities."""
     try:
         value = os.getxattr(path, "security.capability")
-    except OSError:  # it has none, or the file system has not
+    except OSError:  # the file has none, or the file system does not have them
         return None
     words = struct.unpack(f"<{len(value) // 4}I", value)  # magic; permitted and inheritable, low; the same, high bits
     return words[1] | (words[3] << 32 if len(words) > 3 else 0)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
-"""What libvirt gives QEMU."""
+"""libvirt sets the mode, shows the devices to QEMU, and has read its settings."""
 
 import os
 
@@ -40,12 +40,12 @@ def check_acl(target):
 
 
 def check_daemon(target):
-    """It reads qemu.conf when it starts."""
+    """The libvirt daemon reads qemu.conf only when it starts."""
     if not target.domain or not target.daemon or target.is_session or not os.path.exists(qemu_conf.path()):
         return
     name = host.process_name(target.daemon)
     if host.start_time(target.daemon) < os.stat(qemu_conf.path()).st_mtime:
-        what = f"{name} was started before {qemu_conf.path()} was changed, and does not know the change"
+        what = f"{name} was started before {qemu_conf.path()} was changed, and has not read the change"
         yield PROBLEM, what, f"systemctl restart {host.unit(target.daemon)}"
     else:
         yield OK, f"{name} has read {qemu_conf.path()} as it is", ""

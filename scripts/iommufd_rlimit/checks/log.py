@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
-"""What came of the last start of a domain."""
+"""The result of the last start of a domain, by its log."""
 
 import os
 import re
@@ -13,7 +13,7 @@ DMA_MAP = r"(?:dma_map|map_dma|map_file_dma)\b.*= -(\d+) \("  # QEMU's functions
 
 
 def check_log(target):
-    """If the domain does not run now, that is history, and not judged."""
+    """For a domain that does not run now, the state is ok: the log is history."""
     if not target.domain:
         return
     path = target.log

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
-"""The limit, what is pinned, and what there is room for."""
+"""The limit of the VM, the pinned memory, and the number of VMs that still fit."""
 
 import re
 
@@ -9,7 +9,7 @@ from .finding import OK, PROBLEM, SKIPPED
 
 
 def check_limit(target):
-    """It covers the guest's memory, the regions of its devices, and a page."""
+    """The limit covers the guest's memory, the regions of its devices, and a page."""
     if not target.pid and not target.domain:
         return
     limit = limit_kb(target)
@@ -28,12 +28,12 @@ def check_limit(target):
 
 
 def check_room(target):
-    """How many more VMs like this one there is room for, by mode."""
+    """The number of VMs of this size that still fit, by mode."""
     size = vm_kb(target)
     limit = limit_kb(target)
     mine = [p for p in host.processes() if host.process_field(p, "Uid")[1:2] == [str(target.user.uid)]]
     pinned = {p: host.process_kb(p, "VmPin") for p in mine if host.process_kb(p, "VmPin")}
-    # What is charged to the user is not in any process's VmLck; the kernel does not show the sum.
+    # No VmLck has the memory that is charged to the user, and the kernel does not show the sum.
     shared = sum(max(0, kb - host.process_kb(p, "VmLck")) for p, kb in pinned.items())
     count = f"{len(pinned)} process{'es' if len(pinned) != 1 else ''} of user {target.user.name}"
     state = f"{count} pin {mib(sum(pinned.values()))}, {mib(shared)} of it on the user's account"
@@ -50,7 +50,7 @@ def check_room(target):
 
 
 def vm_kb(target):
-    """The size of the VM, where it is known; 0 where not."""
+    """The size of the VM; 0 if it is not known."""
     if target.pid and host.process_kb(target.pid, "VmPin"):
         return host.process_kb(target.pid, "VmPin")
     return target.xml.memory_kb() if target.domain else 0

@@ -8,7 +8,7 @@ from .finding import OK, PROBLEM, SKIPPED, WARNING
 
 
 def check_mode(target):
-    """Opens an iommufd with the library in place: it sets the mode, asks the helper, reads back, and says so."""
+    """Opens an iommufd with the library preloaded, which sets the mode, asks the helper, reads back, and logs."""
     if target.libvirt_sets_mode() or not target.wants_library() or not host.has_device():
         return
     if target.pid and host.has_capability(target.pid, host.CAP_SYS_RESOURCE):
@@ -49,7 +49,7 @@ def judge_outcome(target, result):
     elif outcome == "queried":
         yield WARNING, f"IOMMUFD_RLIMIT_MODE=query leaves the mode at {mode}", set_mode(target)
     elif outcome in ("applied", "already") and mode == "user":
-        yield WARNING, "IOMMUFD_RLIMIT_MODE=user asks for what is the default", set_mode(target)
+        yield WARNING, "IOMMUFD_RLIMIT_MODE=user asks for the default", set_mode(target)
     elif outcome in ("applied", "already"):
         via = " through the helper" if result.get("via") == "helper" else ""
         yield OK, f"user {user} can set mode {mode}{via}", ""

@@ -15,7 +15,7 @@ def check_accounting(target):
         fix = "run QEMU as an unprivileged user: --user of qemu-iommufd-rlimit"
         if target.domain:
             fix = "in qemu.conf remove 'user' and 'clear_emulator_capabilities', then restart libvirt and the domain"
-        yield WARNING, f"{who} has CAP_IPC_LOCK: its memory is not accounted at all", fix
+        yield WARNING, f"{who} has CAP_IPC_LOCK: the kernel does not account its memory", fix
 
 
 def check_process(target):

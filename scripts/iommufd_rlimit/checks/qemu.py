@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
-"""QEMU is one that has iommufd."""
+"""QEMU has iommufd: version 9.0 or later."""
 
 import re
 

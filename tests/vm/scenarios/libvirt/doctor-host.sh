@@ -39,7 +39,7 @@ broken device 'No such file' 'mknod -m 660 /dev/iommu c 10' devices "there is no
 mended
 rm /dev/iommu
 touch /dev/iommu
-broken device 'something else than iommufd' 'rm /dev/iommu; mknod -m 660 /dev/iommu c 10'
+broken device 'is not the iommufd device' 'rm /dev/iommu; mknod -m 660 /dev/iommu c 10'
 mended
 
 # A kernel without, as far as can be seen: it is the machine's own with less to be seen of it.

@@ -35,7 +35,7 @@ setcap cap_sys_resource=ep "$qemu"
 broken capabilities 'has file capabilities: ld.so ignores' "setcap -r $qemu"
 mended
 setcap cap_ipc_lock=ep "$qemu"
-broken capabilities 'what it pins is not accounted at all' "setcap -r $qemu"
+broken capabilities 'the kernel does not account its memory' "setcap -r $qemu"
 iommufd-rlimit-libvirt enable web1 --yes | grep "web1: .*CAP_IPC_LOCK.*: setcap -r $qemu" || fail "enable does not say what to do"
 mended
 

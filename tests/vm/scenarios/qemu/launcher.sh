@@ -40,4 +40,4 @@ library=$(find /usr/lib -name libiommufd-rlimit.so)
 dry_run=("$launcher" --dry-run)
 says "env LD_PRELOAD=$library IOMMUFD_RLIMIT_MODE=process $qemu -m 64" "${as_user[@]}" "${dry_run[@]}" -m 64
 says 'setpriv --inh-caps +sys_resource --ambient-caps +sys_resource env ' "${dry_run[@]}"
-says 'warning: memory of a process with CAP_IPC_LOCK' "${dry_run[@]}"
+says 'warning: the kernel does not account the memory of a process with CAP_IPC_LOCK' "${dry_run[@]}"
