@@ -96,7 +96,7 @@ def meaning(limits):
     text = (
         f"together: {count} pin {each}{gib(sum(limits))}, each by its own limit; this host has {gib(total_memory_kb())}"
     )
-    more = ", which is less: not all of them can use all that they may" if sum(limits) > total_memory_kb() else ""
+    more = ", which is less: the domains cannot all use their whole limit" if sum(limits) > total_memory_kb() else ""
     return text + more
 
 

@@ -52,7 +52,7 @@ mount --bind /run/config.gz /proc/config.gz
 broken kernel 'built without iommufd' 'boot one of 6.2' cdev 'built without CONFIG_VFIO_DEVICE_CDEV' 'boot one of 6.6'
 umount /proc/config.gz /sys/class
 
-# A device without a driver; one with a driver that is none for VFIO, and none at all.
+# A device without a driver, one with a driver that is not a VFIO driver, and no device at all.
 echo "$device" >"/sys/bus/pci/devices/$device/driver/unbind"
 broken devices "device $device has no driver" "driverctl set-override $device vfio-pci"
 mended
@@ -61,7 +61,7 @@ virsh dumpxml --inactive web1 >/run/web1-good.xml
 second="<qemu:arg value='-device'/><qemu:arg value='vfio-pci,host=0000:77:00.0,iommufd=iommufd0'/>"
 sed "s/host=$device/host=$disk/; s,</qemu:commandline>,$second&," /run/web1-good.xml >/run/web1-bad.xml
 virsh --quiet define /run/web1-bad.xml
-broken devices "device $disk has driver virtio-pci, which is none for VFIO" "driverctl set-override $disk vfio-pci" \
+broken devices "device $disk has driver virtio-pci, which is not a VFIO driver" "driverctl set-override $disk vfio-pci" \
 	devices 'this host has no device 0000:77:00.0' 'virsh edit web1'
 virsh --quiet define /run/web1-good.xml # as by virsh edit
 doctor 0 --domain web1
