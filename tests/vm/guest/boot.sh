@@ -7,5 +7,6 @@
 
 uname -r
 "$qemu" --version
+! command -v virsh >/dev/null || echo "libvirt $(virsh --version)"
 [ -c /dev/iommu ] || fail "no /dev/iommu"
 [ ${#devices[@]} = 64 ] || fail "${#devices[@]} devices of 64 are bound to vfio-pci"

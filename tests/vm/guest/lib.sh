@@ -236,3 +236,26 @@ events() { # VM EVENT
 	done <"$vms/$1/qmp.out"
 	echo "$count"
 }
+
+### The documentation
+
+# documented NAME [SED-SCRIPT]: runs the commands of an example of README.md or of a manual page, as they are there. They
+# print what the example shows, in this order.
+documented() {
+	local commands said rest line part pages=(/host/README.md /usr/share/man/man?/*iommufd-rlimit*)
+	commands=$(/host/guest/documented commands "$1" "${pages[@]}" | sed "${2-}")
+	[ -n "$commands" ] || fail "no example '$1' in ${pages[*]}"
+	said=$(bash -ex <<<"$commands" 2>&1) || fail "an example of the documentation fails: $1: $said"
+	printf '%s\n' "$said"
+	rest=$said
+	while read -r line; do
+		while [ -n "$line" ]; do
+			part=${line%%...*}
+			[[ $rest == *"$part"* ]] || fail "example '$1' does not say: $part"
+			rest=${rest#*"$part"}
+			line=${line#"$part"}
+			line=${line#...}
+		done
+	done < <(/host/guest/documented output "$1" "${pages[@]}" | sed "${2-}")
+	ok "as documented: $1"
+}

@@ -2,7 +2,7 @@
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
 # shellcheck shell=bash source=lib.bash
 #
-# From the report to running domains, by nothing but the commands of iommufd-rlimit(7).
+# From the report to running domains and back, by nothing but the commands of README.md.
 . /host/scenarios/libvirt/lib.bash
 
 host_reset
@@ -19,12 +19,16 @@ doctor 2 --domain web1
 doctor_says problem library 'LD_PRELOAD does not name the library'
 doctor_says problem process 'runs without the library'
 doctor_says problem process 'has mode user'
+documented need 's/vfio-guest/web1/'
 domain_fails web2 '= -12 (Cannot allocate memory)'
 doctor 2 --domain web2
 doctor_says ok log '-12 .Cannot allocate memory.: the memory limit did not allow it'
 virsh --quiet destroy web1
 
-documented libvirt 's/vfio-guest/web1/; s/enable/enable --yes/'
+documented domain 's/vfio-guest/web1/; s/enable/enable --yes/'
+documented domain-log 's/vfio-guest/web1/'
+documented trouble 's/vfio-guest/web1/'
+documented denials
 enable web2
 for name in "${names[@]}"; do
 	domain_runs "$name"
@@ -35,3 +39,8 @@ done
 doctor 0 --domain web2
 doctor_says ok process 'has mode process'
 doctor_says ok mode 'through the helper'
+
+for name in "${names[@]}"; do
+	virsh --quiet destroy "$name"
+done
+documented uninstall 's/disable/disable --yes/'

@@ -1,36 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
-# shellcheck shell=bash source=../../guest/lib.sh
+# shellcheck shell=bash source=../../guest/systemd.bash
 #
-# What the scenarios of libvirt are written with. They run below a real systemd, process 1 of a process namespace, so that
-# units, udev and AppArmor are Debian's own, and all is done as the manual says. That systemd stays for the next scenario.
-# With SELinux it is process 1 of the machine.
-
-if [ "$(cat /proc/1/comm)" != systemd ]; then
-	if [ ! -e /run/libvirt-systemd ]; then
-		mount -t cgroup2 cgroup2 /sys/fs/cgroup
-		echo '+cpu +memory +pids' >/sys/fs/cgroup/cgroup.subtree_control
-		mkdir /sys/fs/cgroup/systemd
-		mount -t securityfs securityfs /sys/kernel/security
-		# Debian's apparmor.service does not in what it takes for a container.
-		apparmor_parser --replace /etc/apparmor.d/usr.sbin.libvirtd /etc/apparmor.d/usr.lib.libvirt.virt-aa-helper
-		setsid unshare --pid --fork --mount --cgroup --mount-proc sh -c \
-			'echo 0 >/sys/fs/cgroup/systemd/cgroup.procs
-			exec env -i container=vm /usr/lib/systemd/systemd --unit=basic.target' </dev/null >/run/systemd.log 2>&1 &
-		until pgrep -x systemd >/run/libvirt-systemd; do sleep 0.1; done
-	fi
-	exec nsenter --target "$(cat /run/libvirt-systemd)" --all bash "$0" "$1"
-fi
-
-. /host/guest/lib.sh
-
-until systemctl is-active --quiet basic.target; do sleep 0.2; done 2>/dev/null
+# What the scenarios of libvirt are written with. They run below systemd, and all is done as the manual says.
+. /host/guest/systemd.bash
 udevadm settle # which sets the permissions of all devices at the start
 
 limit=400
 memory=256
 samples=/usr/share/iommufd-rlimit-shim/libvirt
-page=/usr/share/man/man7/iommufd-rlimit.7
 
 ### The host
 
@@ -95,15 +73,6 @@ one_command() {
 
 # The one command, which sets the host up as well.
 enable() { iommufd-rlimit-libvirt enable --yes "$@"; }
-
-# documented NAME [SED-SCRIPT]: runs the commands of an example of iommufd-rlimit(7), as they are there.
-documented() {
-	local commands
-	commands=$(sed -n "/^\.\\\\\" test: $1\$/,/^\.Ed/s/^[#$] //p" "$page" | sed "${2-}")
-	[ -n "$commands" ] || fail "no example '$1' in $page"
-	bash -ex <<<"$commands" || fail "an example of the manual fails: $1"
-	ok "as documented: $1"
-}
 
 # What systemd knows of the helper.
 service() { systemctl show --property="$1" --value iommufd-rlimit-helper.service; }
