@@ -239,24 +239,6 @@ class DocsTest(unittest.TestCase):
             for name in re.findall(r"\bIOMMUFD_RLIMIT_[A-Z_]+\b", file.read_text()):
                 self.assertIn(f'"{name}"', source, file.name)
 
-    def test_tables_of_the_readme(self):
-        """Outcomes and settings, with their values and defaults, as the code has them."""
-        text = README.read_text()
-        source = (TOP / "shim/library/outcome.c").read_text()
-        policies = re.findall(r'\{ "(\w+)", LOG_LEVEL_\w+, \{ (\d), (\d), (\d) \} \}', source)
-        rows = re.findall(r"^\| `(\w+)` \| .*? \| (succeeds|fails)[^|]*\|", text, re.M)
-        self.assertEqual(rows, [(name, "fails" if auto == "1" else "succeeds") for name, auto, _, _ in policies])
-        self.assertEqual([name for name, auto, _, fail in policies if auto != fail], ["unsupported", "denied"])
-
-        table = (TOP / "shim/library/config.c").read_text()
-        table = table[table.index("variables[CONFIG_VARIABLES]") : table.index("};\n")]
-        settings = re.findall(r'\{ "(IOMMUFD_RLIMIT_\w+)",\s+\{(.*?)\},?\s+"', table, re.S)
-        self.assertEqual(len(settings), 5)
-        for name, words_of in settings:
-            row = re.search(rf"^\| `{name}` \|(.*)\|$", text, re.M)[1]
-            for word in re.findall(r'"(\w+)"', words_of):
-                self.assertIn(f"`{word}`", row)
-
     def test_support_matrix(self):
         """A row that says "seen" names a machine of tests/vm; tests/vm/support compares the row with the results."""
         text = README.read_text().split("## Where it works\n")[1].split("\n## ")[0]

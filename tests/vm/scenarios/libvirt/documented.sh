@@ -20,6 +20,7 @@ doctor_says problem library 'LD_PRELOAD does not name the library'
 doctor_says problem process 'runs without the library'
 doctor_says problem process 'has mode user'
 documented need 's/vfio-guest/web1/'
+domain_fails web2 'error: internal error: QEMU unexpectedly closed the monitor'
 domain_fails web2 '= -12 (Cannot allocate memory)'
 doctor 2 --domain web2
 doctor_says ok log '-12 .Cannot allocate memory.: the memory limit did not allow it'
@@ -27,8 +28,6 @@ virsh --quiet destroy web1
 
 documented domain 's/vfio-guest/web1/; s/enable/enable --yes/'
 documented domain-log 's/vfio-guest/web1/'
-documented trouble 's/vfio-guest/web1/'
-documented denials
 enable web2
 for name in "${names[@]}"; do
 	domain_runs "$name"

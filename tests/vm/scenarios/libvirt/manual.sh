@@ -3,7 +3,8 @@
 # shellcheck shell=bash source=lib.bash
 # suites: trixie
 #
-# The examples of iommufd-rlimit-libvirt(1), iommufd-rlimit(7) and iommufd-rlimit-doctor(1).
+# The examples of iommufd-rlimit-libvirt(1), iommufd-rlimit(7) and iommufd-rlimit-doctor(1), and of the part Troubleshooting
+# of README.md.
 . /host/scenarios/libvirt/lib.bash
 
 host_reset
@@ -15,3 +16,5 @@ domain_runs web1
 shim_says web1 outcome=applied via=helper
 accounted_by_process web1
 documented doctor 's/vfio-guest/web1/'
+documented trouble 's/vfio-guest/web1/'
+documented denials
