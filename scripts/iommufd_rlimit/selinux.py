@@ -4,6 +4,7 @@
 
 import ctypes
 import os
+import socket
 from ctypes import POINTER, byref, c_char_p, c_int, c_uint, c_uint32, c_ushort, c_void_p
 from functools import lru_cache
 
@@ -11,6 +12,8 @@ from . import host
 
 PERMISSIVE = 1  # SELINUX_AVD_FLAGS_PERMISSIVE
 CTX_FILE = 0  # SELABEL_CTX_FILE
+SO_PEERSEC = 31
+TIMEOUT = 10  # seconds; more may wait to connect than the socket has room for
 
 
 class Decision(ctypes.Structure):
@@ -75,6 +78,17 @@ def process_context(pid):
 
 def file_context(path):
     return os.getxattr(path, "security.selinux").decode().rstrip("\0")
+
+
+def peer_context(path):
+    """Of the socket that listens at path; None where it cannot be asked."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(TIMEOUT)
+        try:
+            connection.connect(path)
+            return connection.getsockopt(socket.SOL_SOCKET, SO_PEERSEC, 4096).decode().rstrip("\0")
+        except OSError:
+            return None
 
 
 def expected_context(path):

@@ -45,6 +45,8 @@ class SelinuxTest(unittest.TestCase):
         self.patch(selinux, "is_permissive", lambda name: selinux.type_of(name) in self.permissive)
         self.patch(selinux, "process_context", lambda pid: context(TYPES[pid]))
         self.patch(selinux, "file_context", lambda name: context(self.labels[name]))
+        self.listener = context("iommufd_rlimit_t")
+        self.patch(selinux, "peer_context", lambda _: self.listener)
         self.patch(selinux, "expected_context", lambda name: context(LABELS[name]))
         self.patch(selinux, "virtual_domain_contexts", lambda: [context("svirt_t"), context("svirt_tcg_t")])
         self.patch(host, "memlock_kb", lambda _: self.limit)
@@ -96,6 +98,13 @@ class SelinuxTest(unittest.TestCase):
         for name in (host.DEVICE, NODE, LIBRARY, SOCKET):
             with mock.patch.dict(self.labels, {name: "admin_home_t"}):
                 self.only("problem", f"{name} is labelled admin_home_t in place of", f"restorecon {name}")
+
+    def test_listener(self):
+        self.listener = context("init_t")
+        fix = "systemctl restart iommufd-rlimit-helper.socket"
+        self.only("problem", f"{SOCKET} listens as init_t in place of iommufd_rlimit_t", fix)
+        self.listener = None
+        self.only("ok", "lets QEMU", "")
 
     def test_access(self):
         for target, tclass, permission, what in (

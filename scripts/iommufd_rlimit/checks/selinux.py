@@ -8,16 +8,19 @@ import re
 from .. import host, selinux
 from .finding import OK, PROBLEM, WARNING
 
+SOCKET_UNIT = "iommufd-rlimit-helper.socket"
 DEFAULT_MEMLOCK_KB = 8192  # systemd's, which a process gets back that does not inherit its limits
 
 IOMMUFD = "open read write ioctl"
 VFIO = f"{IOMMUFD} getattr map"
 
+
 def check_selinux(target):
     qemu = qemu_context(target) if selinux.enforcing() else None
     if not qemu or target.libvirt_sets_mode():
         return
-    findings = [*check_module(), *check_labels(target), *check_access(target, qemu), *check_transition(target, qemu)]
+    findings = [*check_module(), *check_labels(target), *check_listener(target), *check_access(target, qemu)]
+    findings += check_transition(target, qemu)
     yield from findings
     if not findings:
         yield OK, f"SELinux lets QEMU ({selinux.type_of(qemu)}) use iommufd, the library and the helper", ""
@@ -78,6 +81,14 @@ def check_labels(target):
         if wants and selinux.type_of(has) != selinux.type_of(wants):
             what = f"{name} is labelled {selinux.type_of(has)} in place of {selinux.type_of(wants)}"
             yield PROBLEM, what, f"restorecon {name}"
+
+
+def check_listener(target):
+    """A socket that listens keeps the label that was right when systemd made it."""
+    context = selinux.peer_context(socket(target)) if selinux.knows(selinux.HELPER) else None
+    if context and selinux.type_of(context) != selinux.type_of(selinux.HELPER):
+        what = f"{socket(target)} listens as {selinux.type_of(context)} in place of {selinux.type_of(selinux.HELPER)}"
+        yield PROBLEM, what, f"systemctl restart {SOCKET_UNIT}"
 
 
 def check_access(target, qemu):
