@@ -85,7 +85,7 @@ def check_labels(target):
 
 def check_listener(target):
     """A socket that listens keeps the label that was right when systemd made it."""
-    context = selinux.peer_context(socket(target)) if selinux.knows(selinux.HELPER) else None
+    context = selinux.peer_context(socket(target)) if selinux.has_module() else None
     if context and selinux.type_of(context) != selinux.type_of(selinux.HELPER):
         what = f"{socket(target)} listens as {selinux.type_of(context)} in place of {selinux.type_of(selinux.HELPER)}"
         yield PROBLEM, what, f"systemctl restart {SOCKET_UNIT}"
