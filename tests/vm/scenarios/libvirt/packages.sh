@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright (C) 2026 the iommufd-rlimit-shim developers
+# shellcheck shell=bash source=lib.bash
+# suites: trixie
+# with packages
+#
+# The Debian packages on a host that has nothing of ours: their own test, from dpkg to four domains, an installation over
+# itself under running VMs, and nothing left after the purge.
+. /host/scenarios/libvirt/lib.bash
+
+packages=(iommufd-rlimit-tools iommufd-rlimit-helper libiommufd-rlimit)
+names=(d1 d2 d3 d4)
+
+# With the manual pages, which the machine's root leaves out of other packages.
+install_packages() { dpkg --install --path-include='/usr/share/man/*' /host/packages/*.deb || fail "dpkg --install fails"; }
+
+nothing_is_left() {
+	local left
+	left=$(find /etc /usr /var /run/systemd /run/iommufd-rlimit* -name '*iommufd[-_]rlimit*' ! -path '/var/log/libvirt/*')
+	[ -z "$left" ] || fail "left: $left"
+	ok "nothing of ours is on the host"
+}
+
+# The installation that the other scenarios use goes for this one.
+host_reset
+find /host/install ! -type d -printf '/%P\0' | xargs -0 rm
+find /host/install -depth -type d -name '*iommufd[-_]rlimit*' -printf '/%P\0' | xargs -0 rm -r
+systemctl daemon-reload
+trap 'dpkg --purge "${packages[@]}"; cp -a /host/install/. /; ldconfig; systemctl daemon-reload; keep_logs' EXIT
+nothing_is_left
+
+started=$SECONDS
+install_packages
+installed=$((SECONDS - started))
+for name in "${names[@]}"; do
+	domain "$name" "$without_limit"
+done
+enable "${names[@]}"
+for name in "${names[@]}"; do domain_runs "$name"; done
+ok "from dpkg, $installed s, and one command to four domains: $((SECONDS - started)) s"
+for name in "${names[@]}"; do
+	shim_says "$name" outcome=applied via=helper
+	accounted_by_process "$name"
+done
+
+install_packages
+[ "$(virsh list --name | xargs)" = "${names[*]}" ] || fail "of the domains only these are left: $(virsh list --name | xargs)"
+virsh --quiet destroy d4
+domain_runs d4
+accounted_by_process d4
+ok "installed over itself: VMs run on, and another starts"
+
+for name in "${names[@]}"; do virsh --quiet destroy "$name"; done
+iommufd-rlimit-libvirt disable --all --yes
+AUTOPKGTEST_TMP=$(mktemp -d) sh /host/packages/installed || fail "the packages' own test fails"
+dpkg --purge "${packages[@]}"
+nothing_is_left
