@@ -30,7 +30,7 @@ struct outcome_policy {
 };
 extern const struct outcome_policy outcome_policies[OUTCOME_FAILED + 1];
 
-/** outcome_of_errno - of what SET or GET failed with; not 0. Pure. */
+/** outcome_of_errno - the outcome of a SET or GET that failed with @error, not 0. Pure. */
 enum outcome outcome_of_errno(int error);
 
 /* How the descriptor came into this process. */
