@@ -297,6 +297,17 @@ class DocsTest(unittest.TestCase):
             self.assertEqual(len(opens), 1, f"README has no one cell on the open for {name}")
             self.assertEqual(opens[0].startswith("fails"), fails == "1", name)
 
+    def test_every_errno_of_the_kernel(self):
+        """Those that have an outcome of their own, and EIO, which the library itself gives."""
+        source = (TOP / "shim/library/outcome.c").read_text()
+        cases = re.findall(r"((?:\tcase E\w+:\n)+)\t\treturn OUTCOME_(\w+);", source)
+        self.assertGreater(len(cases), 3)
+        text = PAGE.read_text()
+        listed = text[text.index(".Sh DIAGNOSTICS") : text.index(".It Cm open\nThe helper was not asked")]
+        for names, outcome in [*cases, ("case EIO:", "FAILED")]:
+            for name in re.findall(r"E[A-Z]+", names):
+                self.assertRegex(listed, rf"\.It Er {name}\nOutcome\n\.Cm {outcome.lower()} ")
+
     def test_every_helper_step(self):
         source = (TOP / "shim/library/helper_client.c").read_text()
         names = set(re.findall(r'\[HELPER_\w+\] = "(\w+)"', source))
