@@ -107,6 +107,8 @@ def enable_domain(plan, connection, manifest, domain, xml, limit_kb):
     enough = xml.enough_kb()
     has = xml.limit_kb()
     new = limit_kb if limit_kb is not None else enough if has is None else None
+    if connection.is_session:  # whose domains have no limits: the user has one
+        has, new = new if has is None else has, None
     sizes = f"{gib(xml.memory_kb())} of memory, {gib(xml.bars_kb())} of its devices, and what QEMU itself takes"
     if new is not None and new != has:
         source = "as --limit says" if limit_kb is not None else f"for {sizes}"

@@ -108,7 +108,7 @@ def lacking(user, devices, limit_kb, daemon):
     nodes = setup.node_paths([host.DEVICE, *devices]).values()
     paths = [*nodes, f"{host.RUN}/iommufd-rlimit/helper.sock"]
     refused = [path for path in paths if not os.access(path, os.R_OK | os.W_OK)]
-    may_lock = resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]
+    may_lock = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
     too_low = may_lock != resource.RLIM_INFINITY and may_lock < limit_kb * 1024
     if refused or too_low:
         what = f"user {user.name} may not use {' '.join(refused)}" if refused else f"{may_lock // 1024} KiB is all that"

@@ -517,7 +517,7 @@ class LibvirtTest(unittest.TestCase):
         self.patch(os, "environ", {**os.environ, **environment, "XDG_RUNTIME_DIR": str(self.root / "run")})
         self.patch(os, "geteuid", lambda: 1000)
         self.patch(host, "process_user", lambda _: host.User("alice", 1000, 1000, [1000, 36]))
-        self.patch(users.resource, "getrlimit", lambda _: (8 << 20, self.may_lock))
+        self.patch(users.resource, "getrlimit", lambda _: (self.may_lock, -1))
         self.patch(users.os, "access", lambda *_: self.usable)
         self.usable, self.may_lock = True, -1
 
@@ -527,6 +527,7 @@ class LibvirtTest(unittest.TestCase):
         said = self.run_script("enable", "web1", "--yes")
         self.assertNotIn("run ", said)
         self.assertTrue(self.domain().is_enabled())
+        self.assertIsNone(self.domain().limit_kb())  # which libvirt refuses in a session
         self.assertEqual(self.commands, [])
         self.assertTrue((self.root / "states/iommufd-rlimit-shim/manifest.json").exists())
         self.run_script("enable", "web2", "--yes")

@@ -23,7 +23,8 @@ host_reset() {
 	for name in $(virsh list --name); do virsh --quiet destroy "$name"; done
 	for name in $(virsh list --all --name); do virsh --quiet undefine "$name"; done
 	cp /etc/libvirt/qemu.conf.debian /etc/libvirt/qemu.conf
-	rm -rf /etc/udev/rules.d/72-iommufd-rlimit.rules /etc/apparmor.d/abstractions/libvirt-qemu.d/iommufd-rlimit \
+	rm -rf /etc/udev/rules.d/72-iommufd-rlimit*.rules /etc/security/limits.d/iommufd-rlimit.conf \
+		/etc/apparmor.d/abstractions/libvirt-qemu.d/iommufd-rlimit \
 		/var/lib/iommufd-rlimit-shim /etc/systemd/system/libvirtd.service.d /run/systemd/system/iommufd-rlimit-helper.service.d \
 		/var/log/libvirt/qemu/*.log
 	systemctl disable --now --quiet iommufd-rlimit-helper.socket
