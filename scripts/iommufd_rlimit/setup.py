@@ -10,6 +10,7 @@ from .manifest import read_bytes
 from .steps import Remember, RememberNodes, Run, SetNodes, WriteFile
 
 SOCKET = "iommufd-rlimit-helper.socket"
+SERVICE = "iommufd-rlimit-helper.service"
 GROUP = "kvm"  # of the helper's socket
 UDEV_HEADER = """\
 # Written by iommufd-rlimit-libvirt, which takes it back when no domain is enabled any more. Lets QEMU of libvirt use iommufd
@@ -140,7 +141,8 @@ class Setup:
         before = {"enabled": is_unit("enabled", SOCKET), "active": is_unit("active", SOCKET)}
         if all(before.values()):
             return []
-        command = [["systemctl", "enable", "--now", SOCKET]]
+        # The service as well, which the first domain would start: here it is seen whether it can.
+        command = [["systemctl", "enable", "--now", SOCKET], ["systemctl", "start", SERVICE]]
         purpose = "the helper sets the mode for those whom group kvm lets ask"
         return [Remember("units", {SOCKET: before}), Run(command, purpose, undo=restore_unit(SOCKET, before))]
 

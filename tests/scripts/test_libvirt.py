@@ -167,7 +167,7 @@ class LibvirtTest(unittest.TestCase):
             'KERNEL=="iommu", GROUP="kvm", MODE="0660"',
             'DEVPATH=="*/0000:01:00.0/vfio-dev/*", GROUP="kvm", MODE="0660", SYMLINK+="vfio/by-path/0000:01:00.0"',
             '+cgroup_device_acl = [ "/dev/null", "/dev/kvm", "' + host.DEVICE + '", "/dev/vfio/by-path/0000:01:00.0", ',
-            f"* run systemctl enable --now {SOCKET}:",
+            f"* run systemctl enable --now {SOCKET}; systemctl start {setup.SERVICE}:",
             "* run systemctl restart virtqemud.service:",
             '+    <qemu:env name="IOMMUFD_RLIMIT_MODE" value="process"/>',
             '+    <hard_limit unit="KiB">2121728</hard_limit>',
