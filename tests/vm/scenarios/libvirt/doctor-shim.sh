@@ -62,7 +62,8 @@ mended
 systemctl stop iommufd-rlimit-helper.service
 version=$("$helper_file" --version | grep -o '[0-9.]*$')
 sed -i "s/${version//./\\.}/${version%?}x/" "$helper_file"
-broken helper "of version ${version%?}x, the library of $version" 'install libiommufd-rlimit and iommufd-rlimit-helper of the same'
+broken helper "of version ${version%?}x, the library of $version" \
+	'install libiommufd-rlimit and iommufd-rlimit-helper of the same'
 cp /run/helper "$helper_file.new"
 mv "$helper_file.new" "$helper_file"
 systemctl restart iommufd-rlimit-helper.service

@@ -9,7 +9,8 @@
 host_reset
 # One with its device from the start, two that get theirs later.
 domain web1
-without_device="s/value='-device'/value='-global'/; s/value='vfio-pci.*/value='ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off'\\/>/"
+without_device="s/value='-device'/value='-global'/"
+without_device+="; s/value='vfio-pci.*/value='ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off'\\/>/"
 domain web2 "$without_device"
 domain web3 "$without_device"
 # libvirt shows a QEMU what is in its list when it starts: the devices that come later, too.

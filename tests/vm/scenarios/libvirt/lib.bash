@@ -39,12 +39,18 @@ host_reset() {
 # As on Fedora, RHEL and Rocky: virtqemud in place of libvirtd, for this scenario.
 modular_daemons() {
 	cp /etc/libvirt/libvirt.conf /run/libvirt.conf
-	trap 'cp /run/libvirt.conf /etc/libvirt/; systemctl stop virtqemud.socket virtqemud.service; systemctl start libvirtd.socket; keep_logs' EXIT
+	trap 'monolithic_daemon; keep_logs' EXIT
 	# Debian's libvirt looks for no other daemon than libvirtd where no driver is named.
 	echo 'uri_default = "qemu:///system"' >>/etc/libvirt/libvirt.conf
 	apparmor_parser --replace /etc/apparmor.d/usr.sbin.virtqemud
 	systemctl stop libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket libvirtd.service
 	systemctl start virtqemud.socket
+}
+
+monolithic_daemon() {
+	cp /run/libvirt.conf /etc/libvirt/
+	systemctl stop virtqemud.socket virtqemud.service
+	systemctl start libvirtd.socket
 }
 
 # From the packages to four domains, and back.
