@@ -27,13 +27,21 @@ def users_udev_path():
     return f"{host.ETC}/udev/rules.d/72-iommufd-rlimit-users.rules"
 
 
+def session_profiles():
+    """The profiles that libvirt's daemons have, a user's as well, and the files in which a host adds its own rules."""
+    directory = f"{host.ETC}/apparmor.d"
+    names = [f"usr.sbin.{name}" for name in ("libvirtd", "virtqemud")]
+    return {f"{directory}/{n}": f"{directory}/local/{n}" for n in names if os.path.exists(f"{directory}/{n}")}
+
+
 def apparmor_path():
     return f"{host.ETC}/apparmor.d/abstractions/libvirt-qemu.d/iommufd-rlimit"
 
 
 def due_after():
     """The command that is due after a change of a file, by the path of the file."""
-    return {udev_path(): "udev", users_udev_path(): "udev", qemu_conf.path(): "daemon"}
+    profiles = {path: "apparmor" for path in session_profiles().values()}
+    return {udev_path(): "udev", users_udev_path(): "udev", qemu_conf.path(): "daemon", **profiles}
 
 
 class Setup:
@@ -111,6 +119,10 @@ class Setup:
         commands = [["udevadm", "control", "--reload"], ["udevadm", "trigger", "--settle", *subsystems]]
         return Run(commands, "udev reads its rules, and applies them to the devices that are there", pending="udev")
 
+    def run_apparmor(self):
+        command = ["apparmor_parser", "--replace", *session_profiles()]
+        return Run([command], "AppArmor reads the rules of libvirt's daemons", pending="apparmor")
+
     # --- libvirt
 
     def qemu_conf(self, devices):
@@ -160,6 +172,7 @@ class Setup:
         return [
             *files,
             *([self.run_udev()] if "udev" in due else []),
+            *([self.run_apparmor()] if "apparmor" in due else []),
             *([SetNodes(nodes)] if nodes and not {udev_path(), users_udev_path()} & set(changed) else []),
             *[Run(remove_module(), "as it was", forget=("modules", name)) for name in self.manifest.modules],
             *[step for name in self.manifest.groups for step in leave_group(self.manifest, name)],

@@ -4,6 +4,7 @@
 memory, and the user enables the domains."""
 
 import os
+import platform
 import re
 import resource
 
@@ -14,6 +15,9 @@ from .steps import Remember, RememberNodes, Run, Step
 LIMITS_HEADER = """\
 # Written by iommufd-rlimit-libvirt, which takes it back when no user is allowed any more. What each process may lock, in KiB.
 """
+
+
+EXACT_RULE = f"/usr/bin/qemu-system-{platform.machine()} pux, # LD_PRELOAD: iommufd-rlimit-libvirt\n"
 
 
 def limits_path():
@@ -53,6 +57,7 @@ def plan_allow(plan, manifest, name, devices, limit_kb):
     plan.steps = [
         *([Allow(name, entry)] if manifest.users.get(name) != entry else []),
         *steps(host_setup, {**manifest.users, name: entry}),
+        *apparmor(host_setup),
         *host_setup.selinux(),
         *group(user),
         *host_setup.helper(),
@@ -92,6 +97,24 @@ def steps(host_setup, users):
     return [*nodes, *files, *([host_setup.run_udev()] if due else [])]
 
 
+def apparmor(host_setup):
+    """A daemon that AppArmor confines starts QEMU with its environment cleaned, which takes LD_PRELOAD away: unless there is
+    an exact rule that does not."""
+    if not host.read(f"{host.SYS}/module/apparmor/parameters/enabled").startswith("Y"):
+        return []
+    steps = []
+    for path in setup.session_profiles().values():
+        text = host_setup.text(path)
+        content = setup.encoded(text if keeps_environment(text) else f"{text}{EXACT_RULE}")
+        steps += host_setup.file(path, content, "QEMU of a user's libvirt gets LD_PRELOAD")
+    due = steps or "apparmor" in host_setup.manifest.pending
+    return [*steps, *([host_setup.run_apparmor()] if due else [])]
+
+
+def keeps_environment(text):
+    return EXACT_RULE in text
+
+
 def group(user):
     if setup.GROUP in map(host.group_name, user.groups):
         return []
@@ -109,10 +132,16 @@ def lacking(user, devices, limit_kb, daemon):
     paths = [*nodes, f"{host.RUN}/iommufd-rlimit/helper.sock"]
     refused = [path for path in paths if not os.access(path, os.R_OK | os.W_OK)]
     may_lock = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
+    profile = re.match(r"([\w/.-]+) \(enforce\)", host.read(f"{host.PROC}/{daemon}/attr/current")) if daemon else None
+    rules = f"{host.ETC}/apparmor.d/local/usr.sbin.{os.path.basename(profile[1])}" if profile else ""
+    cleaned = bool(profile) and not keeps_environment(host.read(rules))
     too_low = may_lock != resource.RLIM_INFINITY and may_lock < limit_kb * 1024
-    if refused or too_low:
-        what = f"user {user.name} may not use {' '.join(refused)}" if refused else f"{may_lock // 1024} KiB is all that"
-        what += "" if refused else f" processes of user {user.name} may lock"
+    if refused or too_low or cleaned:
+        what = f"AppArmor keeps LD_PRELOAD from QEMU of this session: {rules} has no rule for it"
+        if refused:
+            what = f"user {user.name} may not use {' '.join(refused)}"
+        elif too_low:
+            what = f"{may_lock // 1024} KiB is all that processes of user {user.name} may lock"
         allow = f"iommufd-rlimit-libvirt allow {user.name} --limit {limit_kb // 1024}M {' '.join(sorted(devices))}"
         return f"{what}: run 'sudo {allow}', then log in anew"
     if daemon and ((host.memlock_kb(daemon) or limit_kb) < limit_kb or set(user.groups) - set(host.process_user(daemon).groups)):

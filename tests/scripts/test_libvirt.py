@@ -574,6 +574,31 @@ class LibvirtTest(unittest.TestCase):
         self.assertEqual(self.snapshot(), before)
         self.assertIn("nothing was allowed", self.run_script("forbid", "bob", "--yes"))
 
+    def test_allow_where_apparmor_cleans_the_environment(self):
+        self.write("sys/module/apparmor/parameters/enabled", "Y\n")
+        self.write("etc/security/limits.d/other.conf")
+        for name in ("usr.sbin.libvirtd", "local/usr.sbin.libvirtd"):
+            self.write(f"etc/apparmor.d/{name}", "# of the distribution\n")
+        profile, rules = (self.root / f"etc/apparmor.d/{name}usr.sbin.libvirtd" for name in ("", "local/"))
+        before = self.snapshot()
+        self.run_script("allow", "alice", "--limit", "2G", "0000:01:00.0", "--yes")
+        self.assertEqual(rules.read_text(), f"# of the distribution\n{users.EXACT_RULE}")
+        reload = ("apparmor_parser", "--replace", str(profile))
+        self.assertTrue(self.ran(*reload))
+        self.assertIn("Nothing", self.run_script("allow", "alice", "--limit", "2G", "0000:01:00.0", "--yes"))
+        self.commands.clear()
+        self.run_script("forbid", "alice", "--yes")
+        self.assertTrue(self.ran(*reload))
+        self.assertEqual(self.snapshot(), before)
+        self.as_user()
+        self.write("proc/9/comm", "libvirtd\n")
+        self.write("proc/9/status", "Uid:\t1000\t1000\t1000\t1000\n")
+        self.write("proc/9/attr/current", "libvirtd (enforce)\n")
+        said = self.run_script("enable", "web1", "--yes", status=1)
+        self.assertIn("AppArmor keeps LD_PRELOAD from QEMU of this session", said)
+        rules.write_text(users.EXACT_RULE)
+        self.run_script("enable", "web1", "--yes")
+
     def test_allow_beside_domains(self):
         self.run_script("enable", "web1", "--yes")
         enabled = self.snapshot()

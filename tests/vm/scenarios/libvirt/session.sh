@@ -42,7 +42,7 @@ alice_enables 0
 for name in "${names[@]}"; do
 	ln -sf "/home/alice/.cache/libvirt/qemu/log/$name.log" "$vms/$name/stderr"
 	as_alice virsh --quiet start --paused "$name" || fail "$name does not start"
-	pid[$name]=$(cat "/home/alice/.cache/libvirt/qemu/run/$name.pid")
+	pid[$name]=$(cat "$(find /home/alice /run/user -name "$name.pid")")
 	[ "$(stat -c %U "/proc/${pid[$name]}")" = alice ] || fail "$name is not run by alice"
 	record "$name" runs
 	shim_says "$name" 'iommufd-rlimit: info:' outcome=applied requested=process effective=process via=helper
