@@ -13,13 +13,11 @@ enable web1
 doctor 0 --domain web1
 node=$(readlink -f "/dev/vfio/by-path/$device")
 
-# Too low a limit for one VM; no AppArmor rule; a device that libvirt does not let through.
-virsh --quiet memtune web1 --hard-limit 200M --config
+# No AppArmor rule; a device that libvirt does not let through.
 rm /etc/apparmor.d/abstractions/libvirt-qemu.d/iommufd-rlimit
 sed -i 's,"/dev/iommu"\, ,,' /etc/libvirt/qemu.conf
 systemctl restart libvirtd
-broken limit 'the limit of 200 MiB does not cover 256 MiB of memory, 1 MiB of devices' 'enable web1 --limit 1283M' \
-	apparmor 'does not let QEMU use iommufd' 'enable web1' \
+broken apparmor 'does not let QEMU use iommufd' 'enable web1' \
 	acl 'does not get /dev/iommu' 'enable web1'
 mended
 
@@ -33,9 +31,11 @@ broken daemon 'libvirtd was started before /etc/libvirt/qemu.conf was changed' '
 	device 'may not use /dev/iommu .0660 root:root.' 'enable web1'
 mended
 
-# No file of a device, and of iommufd, or something else in its place.
+# No file of a device, and of iommufd, or something else in its place; too low a limit.
 rm /dev/iommu "$node"
-broken device 'No such file' 'mknod -m 660 /dev/iommu c 10' devices "there is no file $node" "mknod -m 660 $node c "
+virsh --quiet memtune web1 --hard-limit 200M --config
+broken device 'No such file' 'mknod -m 660 /dev/iommu c 10' devices "there is no file $node" "mknod -m 660 $node c " \
+	limit 'the limit of 200 MiB does not cover 256 MiB of memory, 1 MiB of devices' 'enable web1 --limit 1283M'
 mended
 rm /dev/iommu
 touch /dev/iommu
