@@ -20,6 +20,22 @@ alice_enables() { # STATUS
 # What it says that is to be run; empty for nothing.
 to_run() { sed -n "s/.*: run '\(sudo \|\)\(.*\)', .*/\2/p" <<<"$said"; }
 
+alice_starts() { # NAME
+	as_alice virsh --quiet start --paused "$1" || fail "$1 does not start"
+	pid[$1]=$(pgrep -u alice -f "guest=$1,") || fail "alice does not run $1"
+	record "$1" runs
+	ok "$1 runs, as alice"
+}
+
+# She goes with all that is hers, the libvirt daemon of her session as well.
+remove_alice() {
+	pkill -KILL -u alice || true
+	wait_for runs_nothing || return 0
+	userdel --remove alice || true
+}
+runs_nothing() { ! pgrep -u alice >/dev/null; }
+trap 'keep_logs; remove_alice' EXIT
+
 host_reset
 useradd --create-home alice
 names=(d1 d2 d3 d4)
@@ -41,10 +57,7 @@ alice_enables 0
 
 for name in "${names[@]}"; do
 	ln -sf "/home/alice/.cache/libvirt/qemu/log/$name.log" "$vms/$name/stderr"
-	as_alice virsh --quiet start --paused "$name" || fail "$name does not start"
-	pid[$name]=$(cat "$(find /home/alice /run/user -name "$name.pid")")
-	[ "$(stat -c %U "/proc/${pid[$name]}")" = alice ] || fail "$name is not run by alice"
-	record "$name" runs
+	alice_starts "$name"
 	shim_says "$name" 'iommufd-rlimit: info:' outcome=applied requested=process effective=process via=helper
 	accounted_by_process "$name"
 	modes_are "$name" process
@@ -63,5 +76,3 @@ rm -f /etc/group- /etc/gshadow- /run/snapshots/before/etc/group- /run/snapshots/
 sed -i '/ \/etc\/\(group\|gshadow\)-/d' /run/snapshots/before/modes
 host_snapshot after
 is_same before after
-pkill -u alice || true
-userdel --remove alice
