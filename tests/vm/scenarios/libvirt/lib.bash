@@ -81,6 +81,9 @@ one_command() {
 # The one command, which sets the host up as well.
 enable() { iommufd-rlimit-libvirt enable --yes "$@"; }
 
+# The first connection would start the helper, which may take an emulated machine that is busy longer than the library waits.
+helper_runs() { systemctl start iommufd-rlimit-helper.service; }
+
 # What systemd knows of the helper.
 service() { systemctl show --property="$1" --value iommufd-rlimit-helper.service; }
 

@@ -8,6 +8,7 @@
 host_reset
 documented libvirt-host
 documented libvirt-all
+helper_runs
 domain web1
 domain web2
 for name in web1 web2; do
