@@ -38,7 +38,7 @@ class SamplesTest(unittest.TestCase):
             self.assertTrue(self.accepts("secilc", *output, base, module))
             # A module that names what there is not is refused.
             misspelt = Path(scratch, "misspelt.cil")
-            misspelt.write_text(module.read_text().replace("virt_domain", "virt_domains"))
+            misspelt.write_text(module.read_text().replace("vfio_device_t", "vfio_devices_t"))
             self.assertFalse(self.accepts("secilc", *output, base, misspelt))
 
     def test_apparmor_snippet(self):
