@@ -86,9 +86,9 @@ def peer_context(path):
         connection.settimeout(TIMEOUT)
         try:
             connection.connect(path)
-            return connection.getsockopt(socket.SOL_SOCKET, SO_PEERSEC, 4096).decode().rstrip("\0")
-        except OSError:
+        except OSError:  # the check of the helper says it
             return None
+        return connection.getsockopt(socket.SOL_SOCKET, SO_PEERSEC, 1024).decode().rstrip("\0")
 
 
 def expected_context(path):
