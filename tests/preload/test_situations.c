@@ -74,10 +74,10 @@ static void test_loaded_late(void **state)
 	child_setenv("LD_PRELOAD", child_tool("MOCK"));
 	both_ways(&program, "dlopen", child_tool("SHIM"));
 	assert_string_equal(program.err, "");
+#if defined(__GLIBC__) && __GLIBC_MINOR__ >= 36 /* 2.31 ends a program for it */
 	child_setenv("LD_AUDIT", child_tool("SHIM"));
 	situation(&program, "plain", NULL);
 	assert_has_not(program.err, "outcome=");
-#ifdef __GLIBC__
 	assert_has(program.err, "cannot be loaded as audit interface");
 #endif
 }
