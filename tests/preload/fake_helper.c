@@ -39,10 +39,10 @@ void fake_helper_send(int connection, unsigned char byte, const int *fds, size_t
 	if (count) {
 		control.header.cmsg_level = SOL_SOCKET;
 		control.header.cmsg_type = SCM_RIGHTS;
-		control.header.cmsg_len = CMSG_LEN(count * sizeof(int));
+		control.header.cmsg_len = (socklen_t)CMSG_LEN(count * sizeof(int));
 		memcpy(CMSG_DATA(&control.header), fds, count * sizeof(int));
 		message.msg_control = &control;
-		message.msg_controllen = CMSG_SPACE(count * sizeof(int));
+		message.msg_controllen = (socklen_t)CMSG_SPACE(count * sizeof(int));
 	}
 	sendmsg(connection, &message, MSG_NOSIGNAL);
 	for (size_t i = 0; i < count; i++)

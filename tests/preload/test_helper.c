@@ -204,6 +204,8 @@ static void test_nobody_accepts(void **state)
 		  (const char *[]){ child_tool("SITUATIONS"), "interrupted", NULL });
 	assert_string_equal(program.out, "ok\n");
 	assert_has(program.err, " helper=ETIMEDOUT helper_step=connect pid=");
+	open_device(&program); /* which no signal interrupts */
+	assert_denied(&program, " helper=ETIMEDOUT helper_step=connect pid=");
 	close(first);
 	fake_helper_stop();
 }
