@@ -19,7 +19,6 @@ web2=$device
 domain web3-device
 web3=$device
 enable web1 web2 web3 web2-device web3-device
-helper_runs
 for name in web1 web2 web3; do
 	domain_runs $name
 done
