@@ -53,6 +53,11 @@ broken kernel 'built without iommufd' 'boot one of 6.2' cdev 'built without CONF
 umount /proc/config.gz /sys/class
 
 # A device without a driver, one with a driver that is not a VFIO driver, and no device at all.
+# driverctl has modprobe look for the driver, which this kernel has built in, and no list of that.
+modules=/lib/modules/$(uname -r)
+mkdir -p "$modules"
+echo kernel/drivers/vfio/pci/vfio-pci.ko >"$modules/modules.builtin"
+depmod
 echo "$device" >"/sys/bus/pci/devices/$device/driver/unbind"
 broken devices "device $device has no driver" "driverctl set-override $device vfio-pci"
 mended
