@@ -29,13 +29,24 @@ static void both_ways(struct child *program, const char *name, const char *argum
 	situation(program, name, argument);
 }
 
-static void preload_behind(const char *tool)
+static void preload(const char *first, const char *second, const char *third)
 {
-	char preload[1024];
+	char list[1024];
 
-	snprintf(preload, sizeof(preload), "%s:%s:%s", child_tool("SHIM"), child_tool("MOCK"),
-		 child_tool(tool));
-	child_setenv("LD_PRELOAD", preload);
+	snprintf(list, sizeof(list), "%s:%s:%s", child_tool(first), child_tool(second),
+		 child_tool(third));
+	child_setenv("LD_PRELOAD", list);
+}
+
+/* So that its constructor runs before the shim's: glibc begins with the last, musl with the first.
+ */
+static void preload_early(void)
+{
+#ifdef __GLIBC__
+	preload("SHIM", "MOCK", "EARLY");
+#else
+	preload("EARLY", "SHIM", "MOCK");
+#endif
 }
 
 static void test_vfork(void **state)
@@ -217,7 +228,7 @@ static void test_early_constructor(void **state)
 {
 	struct child program;
 
-	preload_behind("EARLY");
+	preload_early();
 	both_ways(&program, "plain", NULL);
 	assert_int_equal(child_lines(program.err), 1);
 	assert_has(program.err, " source=open ");
@@ -239,7 +250,7 @@ static void test_early_file_as_stderr(void **state)
 	struct child program;
 	struct stat st;
 
-	preload_behind("EARLY");
+	preload_early();
 	child_setenv("EARLY_FILE", child_path("disk-image"));
 	child_setenv("IOMMUFD_RLIMIT_MODE", "process");
 	child_run(&program, close_stderr,
@@ -300,7 +311,7 @@ static void test_allocator_that_opens(void **state)
 #if defined(__GLIBC__) && __GLIBC_MINOR__ < 34
 	skip(); /* the mock's dlsym() recurses: it allocates */
 #endif
-	preload_behind("ALLOCATOR");
+	preload("SHIM", "MOCK", "ALLOCATOR");
 	both_ways(&program, "plain", NULL);
 	assert_has(program.err, "outcome=applied ");
 }
