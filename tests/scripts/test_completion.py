@@ -14,9 +14,9 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parent.parent.parent
 HELPER = sys.argv.pop(1)
 PROGRAMS = {
-    "iommufd-rlimit-doctor": TOP / "scripts/iommufd-rlimit-doctor",
-    "iommufd-rlimit-libvirt": TOP / "scripts/iommufd-rlimit-libvirt",
-    "qemu-iommufd-rlimit": TOP / "scripts/qemu-iommufd-rlimit",
+    "iommufd-rlimit-doctor": TOP / "scripts/commands/iommufd-rlimit-doctor",
+    "iommufd-rlimit-libvirt": TOP / "scripts/commands/iommufd-rlimit-libvirt",
+    "qemu-iommufd-rlimit": TOP / "scripts/commands/qemu-iommufd-rlimit",
     "iommufd-rlimit-helper": os.path.abspath(HELPER),
 }
 COMPLETE = """
@@ -37,7 +37,7 @@ class CompletionTest(unittest.TestCase):
             Path(stubs, "virsh").write_text("#!/bin/sh\necho web db\n")
             os.chmod(f"{stubs}/virsh", 0o755)
             environment = {**os.environ, "PATH": f"{stubs}:{os.environ['PATH']}"}
-            command = ["bash", "-c", COMPLETE, "bash", TOP / "scripts/bash-completion/iommufd-rlimit", *words]
+            command = ["bash", "-c", COMPLETE, "bash", TOP / "scripts/commands/bash-completion/iommufd-rlimit", *words]
             done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
         self.assertEqual(done.stderr, "")
         return set(done.stdout.split())

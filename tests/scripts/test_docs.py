@@ -52,11 +52,11 @@ FIGURES = (
     ("docs/iommufd-rlimit.7", "at most two seconds", "shim/library/helper_client.h", r"TIMEOUT_MS 2000\b"),
     ("docs/theory-of-operation.md", "One deadline of two seconds", "shim/library/helper_client.h", r"TIMEOUT_MS 2000\b"),
     ("docs/theory-of-operation.md", "data on 64 connections", "shim/helper/helper.c", r"KEPT_MAX = 64\b"),
-    ("docs/theory-of-operation.md", "16,384 such connections", "scripts/systemd/iommufd-rlimit-helper.service.in", r"TasksMax=256\b"),
+    ("docs/theory-of-operation.md", "16,384 such connections", "scripts/host/systemd/iommufd-rlimit-helper.service.in", r"TasksMax=256\b"),
     ("docs/iommufd-rlimit-helper.8", "64 at a time", "shim/helper/helper.c", r"KEPT_MAX = 64\b"),
-    ("docs/iommufd-rlimit-helper.8", "with mode 0660", "scripts/systemd/iommufd-rlimit-helper.socket.in", r"SocketMode=0660\b"),
+    ("docs/iommufd-rlimit-helper.8", "with mode 0660", "scripts/host/systemd/iommufd-rlimit-helper.socket.in", r"SocketMode=0660\b"),
     ("docs/iommufd-rlimit.7", "created with mode 0640", "shim/library/sink.c", r"S_IRUSR \| S_IWUSR \| S_IRGRP\b"),
-    ("docs/iommufd-rlimit-libvirt.1", "1/128 of the guest's memory", "scripts/iommufd_rlimit/domain_xml.py", r"PAGE_TABLES = 128\b"),
+    ("docs/iommufd-rlimit-libvirt.1", "1/128 of the guest's memory", "scripts/commands/iommufd_rlimit/domain_xml.py", r"PAGE_TABLES = 128\b"),
     ("README.md", "meson 1.0", "meson.build", r"meson_version: '>= 1\.0'"),
 )
 
@@ -215,7 +215,7 @@ class DocsTest(unittest.TestCase):
         """Of a program of this project, by its --help."""
         helps = {}
         for program in ("bench", "check", "demo", "iommufd-rlimit-doctor", "iommufd-rlimit-libvirt", "qemu-iommufd-rlimit"):
-            helps[program] = TOP / "scripts" / program
+            (helps[program],) = (TOP / "scripts").rglob(program)
         helps.update({"tests/vm/run": TOP / "tests/vm/run"})
         seen = set()
         for name, program in helps.items():
@@ -368,12 +368,12 @@ class DocsTest(unittest.TestCase):
         self.assertEqual(set(re.findall(r"`(\w+\(\))`", text)) - seen - kernel, set())
 
     def test_every_check_of_the_doctor(self):
-        names = re.findall(r'"(\w+)": \w+\.check_', (TOP / "scripts/iommufd_rlimit/checks/__init__.py").read_text())
+        names = re.findall(r'"(\w+)": \w+\.check_', (TOP / "scripts/commands/iommufd_rlimit/checks/__init__.py").read_text())
         self.assertGreater(len(names), 10)
         self.assertLessEqual(set(names), words(TOP / "docs/iommufd-rlimit-doctor.1", "Cm"))
 
     def test_every_option(self):
-        for script in (TOP / "scripts").glob("iommufd-rlimit-*"):
+        for script in (TOP / "scripts/commands").glob("iommufd-rlimit-*"):
             page = (TOP / f"docs/{script.name}.1").read_text()
             for option in re.findall(r'add_argument\("-(-\w+(?:-\w+)*)"', script.read_text()):
                 self.assertIn(f"Fl {option}", page)

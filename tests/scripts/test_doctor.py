@@ -31,7 +31,7 @@ except ImportError as missing:
     sys.exit(77)
 
 HERE = Path(__file__).resolve().parent
-SCRIPT = HERE.parent.parent / "scripts/iommufd-rlimit-doctor"
+SCRIPT = HERE.parent.parent / "scripts/commands/iommufd-rlimit-doctor"
 SCHEMA = HERE.parent.parent / "docs/iommufd-rlimit-doctor.schema.json"
 sys.path[:0] = [str(HERE / "stubs"), str(SCRIPT.parent)]
 
@@ -539,7 +539,7 @@ class DoctorTest(unittest.TestCase):
         self.expect(self.found("apparmor", target, ""), "problem", "does not let", "iommufd-rlimit-libvirt enable web")
         self.write("etc/apparmor.d/abstractions/libvirt-qemu.d/x", "# /dev/iommu rw,\n")
         self.expect(self.found("apparmor", target, ""), "problem", "does not let")
-        sample = (SCRIPT.parent / "libvirt/apparmor").read_text()
+        sample = (SCRIPT.parent.parent / "host/libvirt/apparmor").read_text()
         self.write("etc/apparmor.d/abstractions/libvirt-qemu.d/x", sample)
         self.expect(self.found("apparmor", target, ""), "ok", "lets QEMU use iommufd")
         profile = f"libvirt-{target.xml.uuid}"

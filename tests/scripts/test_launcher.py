@@ -11,7 +11,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-LAUNCHER = Path(__file__).resolve().parent.parent.parent / "scripts/qemu-iommufd-rlimit"
+LAUNCHER = Path(__file__).resolve().parent.parent.parent / "scripts/commands/qemu-iommufd-rlimit"
 LIBRARY = Path(sys.argv.pop(1))
 NOBODY = 65534
 

@@ -26,7 +26,7 @@ except ImportError as missing:
     sys.exit(77)
 
 HERE = Path(__file__).resolve().parent
-SCRIPT = HERE.parent.parent / "scripts/iommufd-rlimit-libvirt"
+SCRIPT = HERE.parent.parent / "scripts/commands/iommufd-rlimit-libvirt"
 sys.path[:0] = [str(HERE / "stubs"), str(SCRIPT.parent)]
 
 from iommufd_rlimit import host, manifest, obstacles, qemu_conf, selinux, setup, users  # noqa: E402

@@ -12,7 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 HERE = Path(__file__).resolve().parent
-SAMPLES = HERE.parent.parent / "scripts/libvirt"
+SAMPLES = HERE.parent.parent / "scripts/host/libvirt"
 
 
 class SamplesTest(unittest.TestCase):

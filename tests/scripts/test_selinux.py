@@ -9,7 +9,7 @@ from pathlib import Path
 from unittest import mock
 
 sys.dont_write_bytecode = True
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "scripts"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "scripts/commands"))
 
 from iommufd_rlimit import host, selinux, target as examined  # noqa: E402
 from iommufd_rlimit.checks import selinux as check  # noqa: E402

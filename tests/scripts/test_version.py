@@ -15,8 +15,8 @@ PLACES = (
     ("scripts/packaging/debian/changelog", r"^\S+ \((\S+)-\d+\)"),
     ("scripts/packaging/iommufd-rlimit-shim.spec", r"^Version: +(\S+)"),
     ("scripts/packaging/iommufd-rlimit-shim.spec", r"^%changelog\n.* - (\S+)-\d+$"),
-    ("scripts/iommufd_rlimit/__init__.py", r'^VERSION = "(\S+)"'),
-    ("scripts/qemu-iommufd-rlimit", r"^version=(\S+)"),
+    ("scripts/commands/iommufd_rlimit/__init__.py", r'^VERSION = "(\S+)"'),
+    ("scripts/commands/qemu-iommufd-rlimit", r"^version=(\S+)"),
 )
 
 

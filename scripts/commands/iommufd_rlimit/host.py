@@ -192,4 +192,5 @@ def refusal(path, user):
 
 def sample(name):
     """The path of a file that comes with the project."""
-    return SCRIPTS / "libvirt" / name
+    installed = SCRIPTS / "libvirt"
+    return (installed if installed.is_dir() else SCRIPTS.parent / "host/libvirt") / name

@@ -71,7 +71,7 @@ def target_host(qemu):
     user = host.process_user("self")
     if user.uid == 0:
         user = qemu_conf.user(conf) or user  # root asks on behalf of the user who runs the VMs
-    built = host.SCRIPTS.parent / "build/shim/libiommufd-rlimit.so"
+    built = host.SCRIPTS.parent.parent / "build/shim/libiommufd-rlimit.so"
     environment = {
         "LD_PRELOAD": str(built) if built.exists() else "libiommufd-rlimit.so",
         "IOMMUFD_RLIMIT_MODE": "process",
