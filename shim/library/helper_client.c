@@ -14,7 +14,7 @@
 #include <sys/time.h>
 #include <time.h>
 
-#define OVERFLOW_UID 65534 /* a user namespace shows each user by it that it does not map */
+#define OVERFLOW_UID 65534 /* a user namespace shows each unmapped user as this one */
 
 const char *helper_step_name(enum helper_step step)
 {
