@@ -18,8 +18,8 @@ mislabelled() { # FILE TYPE
 	broken selinux "$1 is labelled $2 in place of" "restorecon $1"
 	mended
 }
-mislabelled "$(find /usr/lib -name libiommufd-rlimit.so)" admin_home_t
-mislabelled "$helper" admin_home_t
+mislabelled "$(find /usr/lib -name libiommufd-rlimit.so)" user_home_t
+mislabelled "$helper" user_home_t
 mislabelled /dev/vfio/devices/vfio0 device_t
 # The helper cannot open this one either, which other checks find.
 chcon -t device_t /dev/iommu
