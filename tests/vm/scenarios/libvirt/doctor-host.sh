@@ -64,7 +64,7 @@ mended
 disk=$(basename "$(readlink -f /sys/block/vda/device/..)")
 virsh dumpxml --inactive web1 >/run/web1-good.xml
 second="<qemu:arg value='-device'/><qemu:arg value='vfio-pci,host=0000:77:00.0,iommufd=iommufd0'/>"
-sed "s/host=$device/host=$disk/; s,</qemu:commandline>,$second&," /run/web1-good.xml >/run/web1-bad.xml
+sed "s/host=$device/host=$disk/; s|</qemu:commandline>|$second&|" /run/web1-good.xml >/run/web1-bad.xml
 virsh --quiet define /run/web1-bad.xml
 broken devices "device $disk has driver virtio-pci, which is not a VFIO driver" "driverctl set-override $disk vfio-pci" \
 	devices 'this host has no device 0000:77:00.0' 'virsh edit web1'
