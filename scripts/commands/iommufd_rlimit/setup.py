@@ -213,7 +213,8 @@ def leave_group(manifest, name):
 
 
 def remove_module():
-    return [["semodule", "-r", selinux.MODULE], *label()]
+    """The directory of the socket goes as well: its label is not in the policy any more, and systemd makes it anew."""
+    return [["semodule", "-r", selinux.MODULE], ["rm", "-rf", f"{host.RUN}/iommufd-rlimit"], *label()]
 
 
 def label():
