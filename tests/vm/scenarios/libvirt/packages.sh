@@ -25,6 +25,7 @@ nothing_is_left() {
 host_reset
 find /host/install ! -type d -printf '/%P\0' | xargs -0 rm
 find /host/install -depth -type d -name '*iommufd[-_]rlimit*' -printf '/%P\0' | xargs -0 rm -r
+rm -rf /run/iommufd-rlimit # of an earlier scenario's socket
 systemctl daemon-reload
 trap 'dpkg --purge "${packages[@]}"; cp -a /host/install/. /; ldconfig; systemctl daemon-reload; keep_logs' EXIT
 nothing_is_left
