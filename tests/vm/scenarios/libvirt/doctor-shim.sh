@@ -57,7 +57,7 @@ helper_file=/usr/libexec/iommufd-rlimit-helper
 cp "$helper_file" /run/helper
 rm "$helper_file"
 cp /run/helper "$helper_file"
-broken helper 'is an older one than that which is installed' 'systemctl restart iommufd-rlimit-helper.service'
+broken helper 'is older than the installed helper' 'systemctl restart iommufd-rlimit-helper.service'
 mended
 systemctl stop iommufd-rlimit-helper.service
 version=$("$helper_file" --version | grep -o '[0-9.]*$')
