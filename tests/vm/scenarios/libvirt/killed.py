@@ -12,6 +12,7 @@ import signal
 import sys
 from importlib.machinery import SourceFileLoader
 
+sys.dont_write_bytecode = True  # it would stay beside the command
 sys.path.insert(0, "/usr/share/iommufd-rlimit-shim")
 from iommufd_rlimit import steps  # noqa: E402
 

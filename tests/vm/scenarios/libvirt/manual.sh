@@ -12,6 +12,7 @@ domain web1
 domain web2
 documented enable 's/web db/web1 web2/; s/--limit/--yes --limit/; s/disable/disable --yes/'
 documented libvirt 's/vfio-guest/web1/; s/enable/enable --yes/'
+enable web2
 domain_runs web1
 shim_says web1 outcome=applied via=helper
 accounted_by_process web1
