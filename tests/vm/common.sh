@@ -31,6 +31,9 @@ mirror() {
 	printf '%s\n' "${uri%/}"
 }
 
+# The options, a line each, that have mmdebstrap's apt use the machine's proxies and certificates, which it does not by itself.
+apt_options() { apt-config dump --no-empty --format '%F "%v";%n' Acquire::http Acquire::https Acquire::ftp | sed 's/^/--aptopt=/'; }
+
 # The suites of Debian are read without regard to the age of their Release files: a test machine's clock may be anywhere.
 sources() {
 	local uri suite
