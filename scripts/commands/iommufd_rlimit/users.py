@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
-"""What a host takes for domains of users' own sessions (qemu:///session): root allows a user to use devices and to lock
+"""The setup of a host for domains of users' own sessions (qemu:///session): root allows a user to use devices and to lock
 memory, and the user enables the domains."""
 
 import os
@@ -15,8 +15,6 @@ from .steps import Remember, RememberNodes, Run, Step
 LIMITS_HEADER = """\
 # Written by iommufd-rlimit-libvirt, which takes it back when no user is allowed any more. What each process may lock, in KiB.
 """
-
-
 EXACT_RULE = f"/usr/bin/qemu-system-{platform.machine()} pux, # LD_PRELOAD: iommufd-rlimit-libvirt\n"
 
 
@@ -82,7 +80,7 @@ def plan_forbid(plan, manifest, name):
 
 
 def steps(host_setup, users):
-    """To the files that these users take."""
+    """The changes of the files that list these users."""
     devices = {device for entry in users.values() for device in entry["devices"]}
     lines = [f"{name} - memlock {entry['limit']}\n" for name, entry in sorted(users.items())]
     limits = host_setup.text(limits_path()) + "".join([LIMITS_HEADER, *lines] if lines else [])
@@ -136,12 +134,14 @@ def lacking(user, devices, limit_kb, daemon):
     rules = f"{host.ETC}/apparmor.d/local/usr.sbin.{os.path.basename(profile[1])}" if profile else ""
     cleaned = bool(profile) and not keeps_environment(host.read(rules))
     too_low = may_lock != resource.RLIM_INFINITY and may_lock < limit_kb * 1024
-    if refused or too_low or cleaned:
+    what = ""
+    if refused:
+        what = f"user {user.name} may not use {' '.join(refused)}"
+    elif too_low:
+        what = f"{may_lock // 1024} KiB is all that processes of user {user.name} may lock"
+    elif cleaned:
         what = f"AppArmor keeps LD_PRELOAD from QEMU of this session: {rules} has no rule for it"
-        if refused:
-            what = f"user {user.name} may not use {' '.join(refused)}"
-        elif too_low:
-            what = f"{may_lock // 1024} KiB is all that processes of user {user.name} may lock"
+    if what:
         allow = f"iommufd-rlimit-libvirt allow {user.name} --limit {limit_kb // 1024}M {' '.join(sorted(devices))}"
         return f"{what}: run 'sudo {allow}', then log in anew"
     if daemon and ((host.memlock_kb(daemon) or limit_kb) < limit_kb or set(user.groups) - set(host.process_user(daemon).groups)):
