@@ -104,7 +104,7 @@ def process_user(pid):
 
 
 def process_field(pid, name):
-    """A field of proc_pid_status(5), in kB."""
+    """The words of a field of proc_pid_status(5)."""
     found = re.search(rf"^{name}:[ \t]*(.*)$", read(f"{PROC}/{pid}/status"), re.M)
     return found[1].split() if found else []
 
@@ -137,7 +137,7 @@ def process_name(pid):
 
 
 def libvirt_daemon_pid(uid=0):
-    """Of the libvirt daemon that runs QEMU for the system, or for the session of a user; None where none runs."""
+    """The libvirt daemon that runs QEMU for the system, or for the session of a user; None if there is no such daemon."""
     daemons = (pid for pid in processes() if process_name(pid) in ("virtqemud", "libvirtd"))
     return next((pid for pid in daemons if process_field(pid, "Uid")[1:2] == [str(uid)]), None)
 

@@ -136,7 +136,7 @@ def note_device(plan, domain, name):
         plan.notes.append(f"domain {domain.name}: this host has no device {name} at present")
     elif not pci.node(name):
         bound = pci.driver(name)
-        driver = f"bound to {bound}, which is no driver for VFIO" if bound else "bound to no driver"
+        driver = f"bound to {bound}, which is not a VFIO driver" if bound else "bound to no driver"
         fix = f"before the domain starts, run: driverctl set-override {name} vfio-pci"
         plan.notes.append(f"domain {domain.name}: device {name} is {driver}: {fix}")
 

@@ -35,7 +35,7 @@ def read():
 
 
 def user(conf):
-    """The user as which libvirt runs QEMU: that of qemu.conf, else the distribution's. None if there is no such user."""
+    """The user that libvirt runs QEMU as: the one in qemu.conf, else the one of the distribution. None if it does not exist."""
     names = [conf["user"].lstrip("+")] if "user" in conf else ["libvirt-qemu", "qemu"]
     return next(filter(None, map(host.find_user, names)), None)
 
