@@ -399,7 +399,8 @@ class Peers(harness.Case):
     def test_keeps_no_memory(self):
         before, after = self.after_requests(self.memory)
         print(f"dirty, resident: {before} kB after 100 requests, {after} kB after 10,000: ", end="", flush=True)
-        self.assertLessEqual(after[0], before[0])
+        # Four pages for what a rare path is the first to write. The smallest block of malloc(), lost in each request, takes 77.
+        self.assertLessEqual(after[0], before[0] + 16)
         self.assertLessEqual(after[1], before[1] + 64)  # the kernel maps a file's pages as it likes
 
     def test_sends_data_first(self):
