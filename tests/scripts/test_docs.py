@@ -57,7 +57,7 @@ FIGURES = (
     ("docs/iommufd-rlimit-helper.8", "with mode 0660", "scripts/host/systemd/iommufd-rlimit-helper.socket.in", r"SocketMode=0660\b"),
     ("docs/iommufd-rlimit.7", "created with mode 0640", "shim/library/sink.c", r"S_IRUSR \| S_IWUSR \| S_IRGRP\b"),
     ("docs/iommufd-rlimit-libvirt.1", "1/128 of the guest's memory", "scripts/commands/iommufd_rlimit/domain_xml.py", r"PAGE_TABLES = 128\b"),
-    ("README.md", "meson 1.0", "meson.build", r"meson_version: '>= 1\.0'"),
+    ("README.md", "meson 0.63", "meson.build", r"meson_version: '>= 0\.63'"),
 )
 
 
