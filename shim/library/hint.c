@@ -61,7 +61,7 @@ static const char *step(const struct config *config, const struct outcome_report
 	case OUTCOME_UNSUPPORTED:
 		return report->error == ENOTTY
 			       ? "this file is not an iommufd; run: ls -l /dev/iommu"
-			       : "boot Linux 6.2 or later";
+			       : "boot Linux 6.6 or later";
 	case OUTCOME_DENIED:
 		return denied_hint(config, report);
 	case OUTCOME_BUSY:

@@ -191,7 +191,7 @@ class DocsTest(unittest.TestCase):
                 self.assertTrue(target.exists(), f"{file.name}: {link}")
                 if anchor:
                     headings = re.findall(r"^#+ (.*)$", target.read_text(), re.M)
-                    self.assertIn(anchor, [heading.lower().replace(" ", "-") for heading in headings], file.name)
+                    self.assertIn(anchor, [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings], file.name)
 
     def test_each_path_of_the_tree(self):
         for file in MARKDOWN:

@@ -136,7 +136,7 @@ static void test_unsupported(void **state)
 			    "this open fails; this file is not an iommufd; run: ls -l /dev/iommu");
 	report.error = EOPNOTSUPP;
 	assert_string_equal(hint_of(MODE_PROCESS, report),
-			    "this open fails; boot Linux 6.2 or later");
+			    "this open fails; boot Linux 6.6 or later");
 }
 
 static void test_denied_without_a_helper(void **state)

@@ -3,6 +3,7 @@
 """The connection to libvirt, and the domains that it has."""
 
 import os
+import sys
 
 from . import host
 from .host import Failure
@@ -21,7 +22,7 @@ class Connection:
 
     def __init__(self):
         if libvirtError is None:
-            raise Failure("Python has no module libvirt; install python3-libvirt")
+            raise Failure(f"{sys.executable} has no module libvirt; install python3-libvirt")
         libvirt.registerErrorHandler(lambda *_: None, None)  # else they are printed as well
         self.open()
 

@@ -5,6 +5,7 @@
 import json
 import os
 import re
+import sys
 
 from . import host, pci
 from .host import Failure
@@ -50,7 +51,7 @@ class DomainXml:
 
     def __init__(self, text):
         if etree is None:
-            raise Failure("Python has no module lxml; install python3-lxml")
+            raise Failure(f"{sys.executable} has no module lxml; install python3-lxml")
         self.root = etree.fromstring(text, etree.XMLParser(resolve_entities=False))
         self.name, self.uuid = self.root.findtext("name"), self.root.findtext("uuid")
         self.emulator = self.root.findtext("devices/emulator")

@@ -3,6 +3,7 @@
 """libvirt's qemu.conf, read and edited by Augeas with libvirt's own lens."""
 
 import re
+import sys
 
 from . import host
 from .host import Failure
@@ -62,7 +63,7 @@ class Tree:
 
     def __init__(self, text):
         if Augeas is None:
-            raise Failure("Python has no module augeas; install python3-augeas")
+            raise Failure(f"{sys.executable} has no module augeas; install python3-augeas")
         self.augeas = Augeas(root="/nonexistent", loadpath=LENSES, flags=Augeas.NO_LOAD | Augeas.NO_MODL_AUTOLOAD)
         self.augeas.set("/in", text)
         try:
