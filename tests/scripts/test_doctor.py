@@ -4,6 +4,7 @@
 """iommufd-rlimit-doctor, check by check: each of its findings provoked. argv[1]: the library."""
 
 import array
+import errno
 import gzip
 import io
 import json
@@ -138,6 +139,10 @@ class DoctorTest(unittest.TestCase):
         with gzip.open(self.root / "proc/config.gz", "wt") as file:
             file.write("CONFIG_IOMMUFD=m\n")
         self.expect(self.found("kernel", self.target()), "problem", "shows no iommufd", "modprobe iommufd")
+        shutil.rmtree(self.root / "sys/class")
+        for check in ("cdev", "devices"):
+            self.expect(self.found(check, self.domain()), "skipped", "correct check kernel")
+        self.expect(self.found("kernel", self.target()), "problem", "shows no devices", "mount -t sysfs")
 
     def test_kernel_with_a_file_for_each_device(self):
         (self.root / "sys/class/vfio-dev").mkdir(parents=True)
@@ -212,7 +217,7 @@ class DoctorTest(unittest.TestCase):
             self.expect(self.found("qemu", self.target(qemu=qemu)), level, what)
         self.expect(self.found("qemu", self.target()), "skipped", "no QEMU found; name one with --qemu")
         qemu = self.program("qemu", "echo cannot run >&2; exit 1")
-        self.expect(self.found("qemu", self.target(qemu=qemu)), "problem", "cannot run")
+        self.expect(self.found("qemu", self.target(qemu=qemu)), "problem", "--version fails with status 1: cannot run")
 
     def library(self, preload, qemu=None):
         qemu = qemu or self.program("qemu", "echo QEMU emulator version 10.0")
@@ -229,7 +234,11 @@ class DoctorTest(unittest.TestCase):
 
     def test_library_that_is_missing(self):
         path = "/nonexistent/libiommufd-rlimit.so"
-        self.expect(self.library(path), "problem", f"does not load {path}: cannot open", "ldconfig")
+        self.expect(self.library(path), "problem", f"does not load {path}: cannot open", "install libiommufd-rlimit")
+        name = "libiommufd-rlimit-test.so"
+        self.write(f"usr/lib/apart/{name}")
+        self.patch("SCRIPTS", self.root / "usr/share/iommufd-rlimit-shim")
+        self.expect(self.library(name), "problem", f"does not load {name}: cannot open", "ldconfig")
 
     def test_library_of_another_class(self):
         path = self.root / "libiommufd-rlimit.so"
@@ -247,7 +256,7 @@ class DoctorTest(unittest.TestCase):
             os.chmod(qemu, 0o4755)
             self.expect(self.library("libiommufd-rlimit.so", qemu), "problem", "it is set-user-ID", "chmod ug-s")
             os.chmod(qemu, 0o755)
-            self.expect(self.library("libiommufd-rlimit.so", qemu), "problem", "does not say why", "dynamically")
+            self.expect(self.library("libiommufd-rlimit.so", qemu), "problem", "ld.so does not say why", "dynamically")
 
     def test_file_capabilities(self):
         qemu = self.program("qemu", "")
@@ -278,7 +287,7 @@ class DoctorTest(unittest.TestCase):
         self.expect(self.outcome("applied effective=user via=ioctl"), "warning", "the default")
         self.expect(self.outcome("queried effective=user"), "warning", "query leaves the mode at user")
         self.expect(
-            self.outcome("failed effective=user errno=EIO"), "problem", "outcome=failed errno=EIO", "what to do"
+            self.outcome("failed effective=user errno=EIO"), "problem", "cannot set mode process: outcome=failed errno=EIO", "what to do"
         )
 
     def test_mode_that_is_denied(self):
@@ -325,19 +334,23 @@ class DoctorTest(unittest.TestCase):
             with mock.patch.object(shim, "mode_of", return_value="process"):
                 self.expect(self.ask((b"\0", [iommufd.fileno()])), "ok", "gives user me an iommufd in mode process")
                 self.expect(
-                    self.ask((b"\0", [other.fileno()])), "problem", "fails, at step check: EPROTO", "journalctl"
+                    self.ask((b"\0", [other.fileno()])), "problem", "fails, at step check: EPROTO", "systemctl restart"
                 )
             with mock.patch.object(shim, "mode_of", return_value="user"):
                 self.expect(self.ask((b"\0", [iommufd.fileno()])), "problem", "fails, at step check: EPROTO")
-        self.expect(self.ask((b"\0", [])), "problem", "refused the descriptor", "journalctl")
+        self.expect(self.ask((b"\0", [])), "problem", "fails, at step receive: EBADMSG", "systemctl restart")
+        with mock.patch.object(helper, "ask_as", return_value=("receive", errno.EBADMSG)):
+            self.expect(self.unprivileged(pid=7), "problem", "refused the descriptor", "end process 7 and start it again")
+        with mock.patch.object(helper, "ask_as", return_value=("confine", errno.EACCES)):
+            self.expect(self.unprivileged(), "skipped", "it could not be asked as user me: EACCES")
         self.expect(self.ask((b"\x10", [])), "problem", "could not open /dev/null or set the mode: EBUSY", "journalctl")
-        self.expect(self.ask((b"", [])), "problem", "at step receive: ECONNRESET", "journalctl")
+        self.expect(self.ask((b"", [])), "problem", "at step receive: ECONNRESET", "systemctl restart")
 
     def test_helper_that_does_not_answer(self):
         self.device()
         path = str(self.root / "helper.sock")
         environment = {"IOMMUFD_RLIMIT_HELPER": path}
-        self.expect(self.unprivileged(environment=environment), "problem", f"no helper at {path}", "enable --now")
+        self.expect(self.unprivileged(environment=environment), "problem", f"no helper at {path}", "unset IOMMUFD_RLIMIT_HELPER")
         for kind, what in (
             (socket.SOCK_STREAM, "no helper listens"),
             (socket.SOCK_SEQPACKET, "an older helper listens"),
@@ -346,7 +359,7 @@ class DoctorTest(unittest.TestCase):
                 listener.bind(path)
                 if kind == socket.SOCK_SEQPACKET:
                     listener.listen()
-                self.expect(self.unprivileged(environment=environment), "problem", what, "systemctl restart")
+                self.expect(self.unprivileged(environment=environment), "problem", what, "unset IOMMUFD_RLIMIT_HELPER")
             os.unlink(path)
         found = self.unprivileged(environment={"IOMMUFD_RLIMIT_HELPER": "none"})
         self.expect(found, "problem", "IOMMUFD_RLIMIT_HELPER=none", "unset")
@@ -372,7 +385,7 @@ class DoctorTest(unittest.TestCase):
         with mock.patch.object(helper, "ask_as", return_value=("listener", 65534)):
             self.expect(self.unprivileged(), "problem", "root outside of this user namespace listens", "outside")
         with mock.patch.object(helper, "ask_as", return_value=("listener", 1234)):
-            self.expect(self.unprivileged(), "problem", "user 1234 listens at", "enable --now")
+            self.expect(self.unprivileged(), "problem", "user 1234 listens at", "systemctl restart")
 
     def test_helper_of_another_version(self):
         self.patch("SCRIPTS", self.root / "usr/share/iommufd-rlimit-shim")
@@ -402,6 +415,16 @@ class DoctorTest(unittest.TestCase):
         what = "IOMMUFD_RLIMIT_MODE=proces is not understood: it takes process, user, query or off"
         self.expect(found, "problem", what, "export IOMMUFD_RLIMIT_MODE=process")
 
+    def test_only_a_setting_that_is_understood_gives_way(self):
+        self.device()
+        understood = (("LOG", "syslog", "stderr"), ("LOG", "", "stderr"), ("LOG_LEVEL", "error", "debug"))
+        others = (("LOG", "cry", "cry"), ("LOG_LEVEL", "cry", "cry"), ("ON_ERROR", "cry", "cry"))
+        for name, value, tried in understood + others:
+            environment = {"LD_PRELOAD": "libiommufd-rlimit.so", f"IOMMUFD_RLIMIT_{name}": value}
+            with mock.patch.object(host, "run", return_value=(0, "")) as run:
+                list(checks.CHECKS["mode"](self.target(environment=environment)))
+            self.assertEqual(run.call_args.args[2][f"IOMMUFD_RLIMIT_{name}"], tried)
+
     def test_mode_not_set(self):
         self.expect(self.mode(""), "problem", "the library does nothing", "IOMMUFD_RLIMIT_MODE=process")
 
@@ -418,7 +441,7 @@ class DoctorTest(unittest.TestCase):
     def test_process_that_is_not_accounted(self):
         self.process(7, capabilities=1 << 14)
         self.expect(self.found("accounting", self.target(pid=7)), "warning", "CAP_IPC_LOCK", "unprivileged user")
-        self.expect(self.found("accounting", self.domain(pid=7)), "warning", "CAP_IPC_LOCK", "qemu.conf")
+        self.expect(self.found("accounting", self.domain(pid=7)), "warning", "CAP_IPC_LOCK", "qemu.conf; systemctl restart")
         self.process(7)
         self.assertEqual(self.found("accounting", self.target(pid=7)), [])
 
@@ -469,7 +492,7 @@ class DoctorTest(unittest.TestCase):
 
     def test_domain_without_iommufd(self):
         plain = self.domain(DOMAIN.replace("iommufd,id", "rng-random,id"))
-        self.expect(self.found("libvirt", plain), "warning", "no device on iommufd", "domain.xml")
+        self.expect(self.found("libvirt", plain), "warning", "no device on iommufd", "virsh edit web")
 
     def bound(self, driver, node=""):
         path = self.root / "sys/bus/pci/devices/0000:01:00.0"
@@ -480,7 +503,7 @@ class DoctorTest(unittest.TestCase):
             (path / f"vfio-dev/{node}").mkdir(parents=True)
 
     def test_devices(self):
-        self.expect(self.found("devices", self.domain()), "problem", "has no device 0000:01:00.0", "lspci -D")
+        self.expect(self.found("devices", self.domain()), "problem", "has no device 0000:01:00.0; lspci -D", "virsh edit web")
         self.bound("")
         self.expect(self.found("devices", self.domain()), "problem", "0000:01:00.0 has no driver", "driverctl")
 
@@ -561,13 +584,13 @@ class DoctorTest(unittest.TestCase):
         self.assertEqual(self.found("log", self.domain()), [])
         self.expect(self.log("iommufd-rlimit: info: outcome=applied fd=9\n"), "ok", "outcome=applied")
         denied = 'iommufd-rlimit: warning: outcome=denied errno=EPERM helper=ENOENT hint="needs a helper"\n'
-        self.expect(self.log(denied), "warning", "outcome=denied errno=EPERM helper=ENOENT", "web.log")
+        self.expect(self.log(denied), "warning", "outcome=denied errno=EPERM helper=ENOENT", "until virsh start web;")
         self.expect(self.log(denied, pid=None), "ok", "outcome=denied errno=EPERM helper=ENOENT")
         self.assertEqual(self.log(denied + "starting up libvirt\n"), [])
         for call in ("vfio_container_dma_map(0x5, 0x6, 0x7, 0x8)", "iommufd_backend_map_dma(0x5)", "vfio_dma_map(0x5)"):
             limit = f"qemu: {call} = -12 (Cannot allocate memory)\n"
             self.expect(
-                self.log(limit), "warning", "-12 (Cannot allocate memory): the memory limit did", "process and limit"
+                self.log(limit), "warning", "-12 (Cannot allocate memory): the memory limit did", "until virsh start web;"
             )
             self.assertEqual(len(self.log(limit)), 1)
             region = f"qemu: {call} = -14 (Bad address)\n"
@@ -613,7 +636,7 @@ class DoctorTest(unittest.TestCase):
         self.expect(found, "problem", "the limit of 256 MiB does not cover 256 MiB of memory", fix)
         self.process(8, vmpin=409604)
         self.expect(
-            self.found("limit", self.target(pid=8)), "problem", "does not cover 400 MiB that it pins", "ulimit -l"
+            self.found("limit", self.target(pid=8)), "problem", "does not cover 400 MiB that it pins", "prlimit --pid 8 --memlock=419434496"
         )
         self.assertEqual(self.found("limit", self.target()), [])
 
@@ -635,6 +658,8 @@ class DoctorTest(unittest.TestCase):
         self.assertEqual(found["status"], {0: "ok", 1: "warning", 2: "problem", 3: "skipped"}[as_json.returncode])
         self.assertEqual(text.returncode, as_json.returncode)
         lines = [line for line in text.stdout.splitlines() if "fix: " not in line]
+        fixes = [line.split("fix: ")[1] for line in text.stdout.splitlines() if "fix: " in line]
+        self.assertEqual(fixes, [finding["fix"] for finding in found["checks"] if finding["fix"]])
         self.assertEqual([line.split()[:2] for line in lines], [[f["state"], f["code"]] for f in found["checks"]])
         for finding in found["checks"]:
             self.assertEqual(finding["state"] in ("ok", "skipped"), finding["fix"] == "", finding)

@@ -484,7 +484,7 @@ class LibvirtTest(unittest.TestCase):
         self.assertIn("there is no unit", self.real_obstacle("/usr/bin/qemu", {}, user, False))
         (self.root / "sys/class").mkdir()
         said = self.real_obstacle("/usr/bin/qemu", {}, user, False)
-        self.assertIn("shows no iommufd: modprobe iommufd", said)
+        self.assertIn("shows no iommufd, which takes CONFIG_IOMMUFD: modprobe iommufd", said)
         for name in ("class/misc/iommu", "class/vfio-dev"):
             (self.root / "sys" / name).mkdir(parents=True)
         said = self.real_obstacle("/usr/bin/qemu", {}, user, False)

@@ -37,12 +37,23 @@ def library():
 
 
 MODULE = "iommufd-rlimit"  # of this project
+SOCKET = "iommufd-rlimit-helper.socket"
 HELPER = "system_u:system_r:iommufd_rlimit_t:s0"  # what its policy runs the helper as
 
 
 def has_module():
     """In the policy that is loaded, from wherever it came."""
     return knows(HELPER)
+
+
+def install_module():
+    return [["semodule", "-i", str(host.sample(f"{MODULE}.cil"))], *label()]
+
+
+def label():
+    """Existing files get the label that the policy has for them now. A socket gets its label when it is made."""
+    paths = ["/usr/libexec/iommufd-rlimit-helper", f"{host.RUN}/iommufd-rlimit", host.DEVICE, "/dev/vfio"]
+    return [["restorecon", "-Ri", *paths], ["systemctl", "try-restart", SOCKET]]
 
 
 def enforcing():

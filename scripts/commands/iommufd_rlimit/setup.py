@@ -34,10 +34,6 @@ def session_profiles():
     return {f"{directory}/{n}": f"{directory}/local/{n}" for n in names if os.path.exists(f"{directory}/{n}")}
 
 
-def apparmor_path():
-    return f"{host.ETC}/apparmor.d/abstractions/libvirt-qemu.d/iommufd-rlimit"
-
-
 def due_after():
     """The command that is due after a change of a file, by the path of the file."""
     profiles = {path: "apparmor" for path in session_profiles().values()}
@@ -138,15 +134,14 @@ class Setup:
     def apparmor(self):
         if apparmor.is_in_force(host.libvirt_daemon_pid(), self.conf) and not apparmor.allows_iommufd():
             rules = host.sample("apparmor").read_bytes()
-            return self.file(apparmor_path(), rules, "AppArmor lets QEMU of libvirt use iommufd and the helper")
+            return self.file(apparmor.path(), rules, "AppArmor lets QEMU of libvirt use iommufd and the helper")
         return []
 
     def selinux(self):
         if selinux.enforcing() and not selinux.has_module():
-            install = ["semodule", "-i", str(host.sample(f"{selinux.MODULE}.cil"))]
             purpose = "SELinux lets QEMU of libvirt use iommufd and the helper"
-            undo = remove_module()
-            return [Remember("modules", {selinux.MODULE: {}}), Run([install, *label()], purpose, undo=undo)]
+            install, remove = selinux.install_module(), remove_module()
+            return [Remember("modules", {selinux.MODULE: {}}), Run(install, purpose, undo=remove)]
         return []
 
     def helper(self):
@@ -214,10 +209,4 @@ def leave_group(manifest, name):
 
 def remove_module():
     """The directory of the socket goes as well: its label is not in the policy any more, and systemd makes it anew."""
-    return [["semodule", "-r", selinux.MODULE], ["rm", "-rf", f"{host.RUN}/iommufd-rlimit"], *label()]
-
-
-def label():
-    """Existing files get the label that the policy has for them now. A socket gets its label when it is made."""
-    paths = ["/usr/libexec/iommufd-rlimit-helper", f"{host.RUN}/iommufd-rlimit", host.DEVICE, "/dev/vfio"]
-    return [["restorecon", "-Ri", *paths], ["systemctl", "try-restart", SOCKET]]
+    return [["semodule", "-r", selinux.MODULE], ["rm", "-rf", f"{host.RUN}/iommufd-rlimit"], *selinux.label()]

@@ -50,6 +50,22 @@ class Target:
         """The command that sets up what libvirt's domains take."""
         return f"iommufd-rlimit-libvirt enable {self.domain}"
 
+    def enable_with_limit(self):
+        return f"{self.enable()} --limit {self.xml.enough_kb() // 1024}M"
+
+    def restart(self):
+        """The command that ends the QEMU of a domain and starts it anew: a guest takes its time to shut down."""
+        return f"virsh shutdown {self.domain}; until virsh start {self.domain}; do sleep 5; done"
+
+    def again(self):
+        return self.restart() if self.domain else f"end process {self.pid} and start it again"
+
+    def without(self, variable):
+        """The command that takes a setting of the library back."""
+        if self.domain:
+            return f"virsh edit {self.domain}"
+        return f"start process {self.pid} again without {variable}" if self.pid else f"unset {variable}"
+
     @cached_property
     def version(self):
         """Exit status and output of QEMU --version. The library, at level debug, says there that it was loaded."""

@@ -6,7 +6,8 @@ from .. import host
 from . import apparmor, device, helper, kernel, library, libvirt, log, memory, mode, process, qemu, selinux
 from .finding import SKIPPED
 
-# By code. Other programs read the codes, so they stay as they are.
+# By code. Other programs read the codes, so they stay as they are. In the order in which their fixes are to be run: a domain
+# is started anew when all that it takes is right.
 CHECKS = {
     "kernel": kernel.check_kernel,
     "cdev": kernel.check_cdev,
@@ -15,18 +16,18 @@ CHECKS = {
     "qemu": qemu.check_qemu,
     "capabilities": library.check_capabilities,
     "library": library.check_library,
-    "helper": helper.check_helper,
-    "mode": mode.check_mode,
-    "accounting": process.check_accounting,
-    "process": process.check_process,
     "libvirt": libvirt.check_libvirt,
     "devices": device.check_devices,
     "acl": libvirt.check_acl,
     "daemon": libvirt.check_daemon,
     "apparmor": apparmor.check_apparmor,
     "selinux": selinux.check_selinux,
-    "log": log.check_log,
+    "helper": helper.check_helper,
+    "mode": mode.check_mode,
     "limit": memory.check_limit,
+    "accounting": process.check_accounting,
+    "process": process.check_process,
+    "log": log.check_log,
     "room": memory.check_room,
 }
 

@@ -6,7 +6,12 @@ import glob
 import re
 
 from .. import host
-from .finding import OK, PROBLEM, SKIPPED
+from .finding import OK, PROBLEM, SKIPPED, install
+
+
+def path():
+    """The file with the rules of this project, which all profiles of domains include."""
+    return f"{host.ETC}/apparmor.d/abstractions/libvirt-qemu.d/iommufd-rlimit"
 
 
 def is_in_force(daemon, conf):
@@ -45,5 +50,4 @@ def check_apparmor(target):
     denied = re.findall(pattern, log)
     if denied:
         what = f"AppArmor denied process {target.pid} {', '.join(sorted(set(denied)))}"
-        fix = f"allow it in {host.ETC}/apparmor.d/local/abstractions/libvirt-qemu, then start the domain again"
-        yield PROBLEM, what, fix
+        yield PROBLEM, what, f"{install('apparmor', path())}; {target.restart()}"

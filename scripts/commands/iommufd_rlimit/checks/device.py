@@ -27,7 +27,7 @@ def check_device(target):
 
 def missing(error):
     """The kernel has iommufd and makes the file. So somebody removed the file, or this is a container."""
-    what = f"{host.DEVICE}: {error.strerror}"
+    what = f"{host.DEVICE} cannot be found: {error.strerror}"
     number = host.read(f"{host.SYS}/class/misc/iommu/dev").strip()
     if not number:
         return SKIPPED, f"{what}: correct check kernel", ""
@@ -52,25 +52,27 @@ def check_access(path, target):
         return SKIPPED, f"whether user {user.name} may {what}: {error}", ""
     if not reason:
         return OK, f"user {user.name} may {what}", ""
+    what = f"user {user.name} may not {what}: {reason}"
     if reason == "Operation not permitted":  # what the device cgroup answers
-        fix = f"start the container with --device {path}"
-    elif target.domain:
-        fix = target.enable()
-    else:
-        fix = install("udev.rules", "/etc/udev/rules.d/72-iommufd-rlimit.rules")
-        fix = f"{fix}; udevadm control --reload; udevadm trigger --settle"
-    return PROBLEM, f"user {user.name} may not {what}: {reason}", fix
+        return PROBLEM, what, f"start the container with --device {path}"
+    if target.domain:
+        return PROBLEM, what, target.enable()
+    rule = install("udev.rules", "/etc/udev/rules.d/72-iommufd-rlimit.rules")
+    return PROBLEM, what, f"{rule}; udevadm control --reload; udevadm trigger --settle"
 
 
 def check_devices(target):
     """The devices that the QEMU of the domain has on its iommufds."""
     if not target.opens_iommufd():
         return
+    if not os.path.exists(f"{host.SYS}/class"):
+        yield SKIPPED, "the devices: correct check kernel", ""
+        return
     for name in target.xml.devices():
         driver = pci.driver(name) if pci.directory(name) else None
         path = pci.node(name) if driver else None
         if not pci.directory(name):
-            yield PROBLEM, f"this host has no device {name}", f"virsh edit {target.domain}; lspci -D shows those there are"
+            yield PROBLEM, f"this host has no device {name}; lspci -D shows those there are", f"virsh edit {target.domain}"
         elif not driver:
             yield PROBLEM, f"device {name} has no driver", f"driverctl set-override {name} vfio-pci"
         elif path:
@@ -82,7 +84,7 @@ def check_devices(target):
                 yield PROBLEM, f"there is no file {path}", make_file(path, number, "vfio-dev")
         elif "vfio" in driver:
             what = f"driver {driver} made no file for device {name}"
-            yield PROBLEM, what, "boot a kernel with CONFIG_VFIO_DEVICE_CDEV; see check cdev"
+            yield PROBLEM, what, "boot a kernel with CONFIG_VFIO_DEVICE_CDEV"
         else:
-            what = f"device {name} has driver {driver}, which is not a VFIO driver"
-            yield PROBLEM, what, f"driverctl set-override {name} vfio-pci, or the VFIO driver that the vendor has for it"
+            what = f"device {name} has driver {driver}, which is not a VFIO driver: take vfio-pci, or the vendor's for it"
+            yield PROBLEM, what, f"driverctl set-override {name} vfio-pci"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
-"""The result of a check: a state, a message, and the step that mends it."""
+"""The result of a check: a state, a message, and the step that mends it: a command wherever one command can."""
 
 from .. import host
 

@@ -34,8 +34,8 @@ def check_helper(target):
         return
     path = target.environment.get("IOMMUFD_RLIMIT_HELPER") or f"{host.RUN}/iommufd-rlimit/helper.sock"
     if path == "none":
-        fix = f"virsh edit {target.domain}" if target.domain else "unset IOMMUFD_RLIMIT_HELPER"
-        yield PROBLEM, f"user {user.name} lacks CAP_SYS_RESOURCE, and IOMMUFD_RLIMIT_HELPER=none", fix
+        what = f"user {user.name} lacks CAP_SYS_RESOURCE, and IOMMUFD_RLIMIT_HELPER=none"
+        yield PROBLEM, what, target.without("IOMMUFD_RLIMIT_HELPER")
         return
     if user.uid != os.geteuid() and os.geteuid() != 0:
         yield SKIPPED, f"the helper at {path}: only root can ask it as user {user.name}", ""
@@ -50,37 +50,40 @@ def check_helper(target):
         yield OK, f"the helper at {path} gives {who} an iommufd in mode process", ""
         yield from check_version(target)
     else:
-        yield PROBLEM, *explain(target, path, who, step, error)
+        yield explain(target, path, who, step, error)
 
 
 def explain(target, path, who, step, error):
-    """The message for a failure, and the step that mends it."""
+    """The finding for a step that failed."""
     name = errno.errorcode.get(error, str(error))
-    start = f"systemctl enable --now {SOCKET}"
-    log = "journalctl -u iommufd-rlimit-helper"
+    # Where somebody has named another socket, systemd has none to start.
+    other = target.without("IOMMUFD_RLIMIT_HELPER") if path != f"{host.RUN}/iommufd-rlimit/helper.sock" else ""
+    restart = other or f"systemctl restart {SOCKET}"
     if step == "confine":
-        return f"the helper at {path} could not be asked as {who}: {name}", "aa-status"
-    if step == "connect":
-        if error == errno.ENOENT:
-            return f"there is no helper at {path}", start
-        if error == errno.ECONNREFUSED:
-            return f"no helper listens at {path}", f"systemctl restart {SOCKET}"
-        if error == errno.EPROTOTYPE:
-            return f"an older helper listens at {path}", f"systemctl daemon-reload; systemctl restart {SOCKET}"
-        if error == errno.EACCES:
-            group = host.owner_and_mode(path).rpartition(":")[2]
-            fix = f"usermod -aG {group} {target.user.name}" if group != "root" else f"systemctl restart {SOCKET}"
-            return f"{who} may not connect to the helper at {path} ({host.owner_and_mode(path)})", fix
+        return SKIPPED, f"the helper at {path}: it could not be asked as {who}: {name}", ""
+    if step == "connect" and error == errno.ENOENT:
+        return PROBLEM, f"there is no helper at {path}", other or f"systemctl enable {SOCKET}; systemctl restart {SOCKET}"
+    if step == "connect" and error == errno.ECONNREFUSED:
+        return PROBLEM, f"no helper listens at {path}", restart
+    if step == "connect" and error == errno.EPROTOTYPE:
+        return PROBLEM, f"an older helper listens at {path}", other or f"systemctl daemon-reload; systemctl restart {SOCKET}"
+    if step == "connect" and error == errno.EACCES:
+        group = host.owner_and_mode(path).rpartition(":")[2]
+        what = f"{who} may not connect to the helper at {path} ({host.owner_and_mode(path)})"
+        return PROBLEM, what, f"usermod -aG {group} {target.user.name}" if group != "root" else restart
     if step == "listener" and error == OVERFLOW_UID:
         what = f"root outside of this user namespace listens at {path}: the library cannot know that, and does not trust it"
-        return what, "run QEMU outside of the user namespace"
+        return PROBLEM, what, "run QEMU outside of the user namespace"
     if step == "listener":
-        return f"user {error} listens at {path}, not root: the library does not trust that helper", start
+        return PROBLEM, f"user {error} listens at {path}, not root: the library does not trust that helper", restart
     if step == "answer":
-        return f"the helper at {path} could not open {host.DEVICE} or set the mode: {name}", log
-    if step == "receive" and error == errno.EBADMSG:
-        return f"{who} was refused the descriptor of the helper at {path} by a security module", "journalctl -t audit"
-    return f"the helper at {path} fails, at step {step}: {name}", log
+        what = f"the helper at {path} could not open {host.DEVICE} or set the mode: {name}"
+        return PROBLEM, what, "journalctl -u iommufd-rlimit-helper"
+    if step == "receive" and error == errno.EBADMSG and target.pid:
+        what = f"{who} was refused the descriptor of the helper at {path} by a security module"
+        return PROBLEM, what, target.again()
+    what = f"the helper at {path} fails, at step {step}: {name}"
+    return PROBLEM, what, other or "systemctl restart iommufd-rlimit-helper.service"
 
 
 def confinement(target):

@@ -8,7 +8,7 @@ import platform
 import re
 
 from .. import host
-from .finding import OK, PROBLEM
+from .finding import OK, PROBLEM, SKIPPED
 
 
 def check_kernel(target):
@@ -20,18 +20,20 @@ def check_kernel(target):
     elif kernel_option("CONFIG_IOMMUFD", release) == "n":
         yield PROBLEM, f"Linux {release} is built without iommufd", "boot one of 6.2 or later with CONFIG_IOMMUFD"
     else:
-        yield PROBLEM, f"Linux {release} shows no iommufd", "modprobe iommufd; it takes CONFIG_IOMMUFD"
+        yield PROBLEM, f"Linux {release} shows no iommufd, which takes CONFIG_IOMMUFD", "modprobe iommufd"
 
 
 def check_cdev(target):
     """The kernel has a file for each VFIO device: 6.6 or later, with CONFIG_VFIO_DEVICE_CDEV."""
-    if os.path.exists(f"{host.SYS}/class/vfio-dev"):
+    if not os.path.exists(f"{host.SYS}/class"):
+        yield SKIPPED, "the files of VFIO devices: correct check kernel", ""
+    elif os.path.exists(f"{host.SYS}/class/vfio-dev"):
         yield OK, "the kernel has a file for each VFIO device", ""
     elif kernel_option("CONFIG_VFIO_DEVICE_CDEV", platform.release()) == "n":
         what = "the kernel is built without CONFIG_VFIO_DEVICE_CDEV: no device gets a file below /dev/vfio/devices"
         yield PROBLEM, what, "boot one of 6.6 or later with CONFIG_VFIO_DEVICE_CDEV"
     else:
-        yield PROBLEM, "the kernel shows no VFIO devices", "modprobe vfio-pci; it takes CONFIG_VFIO_DEVICE_CDEV"
+        yield PROBLEM, "the kernel shows no VFIO devices, which takes CONFIG_VFIO_DEVICE_CDEV", "modprobe vfio-pci"
 
 
 def check_namespace(target):
@@ -42,10 +44,7 @@ def check_namespace(target):
         yield OK, "in the initial user namespace", ""
     else:
         what = "in a user namespace: CAP_SYS_RESOURCE does not count there, and root outside shows as user 65534"
-        fix = (
-            "run QEMU outside of it, or in a container without user namespaces, with /dev/iommu and the helper's socket"
-        )
-        yield PROBLEM, what, fix
+        yield PROBLEM, what, "run QEMU outside of it, or in a container without user namespaces"
 
 
 def kernel_option(name, release):

@@ -2,6 +2,7 @@
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
 """QEMU loads the library."""
 
+import glob
 import os
 import re
 import stat
@@ -20,9 +21,8 @@ def check_capabilities(target):
     if found is None:
         yield OK, f"{path} has no file capabilities", ""
         return
-    fix = f"setcap -r {path}"
-    if target.xml is not None and (target.xml.limit_kb() or 0) < target.xml.least_kb():
-        fix += f"; {target.enable()} --limit {target.xml.enough_kb() // 1024}M"
+    too_low = target.xml is not None and (target.xml.limit_kb() or 0) < target.xml.least_kb()
+    fix = f"setcap -r {path}; {target.enable_with_limit()}" if too_low else f"setcap -r {path}"
     if found >> host.CAP_IPC_LOCK & 1:
         what = "the kernel does not account its memory, and ld.so ignores the library"
         yield PROBLEM, f"{path} has the file capability CAP_IPC_LOCK: {what}", fix
@@ -44,7 +44,7 @@ def check_library(target):
     if target.libvirt_sets_mode():
         return
     if not target.wants_library():
-        fix = target.enable() if target.domain else "start it with qemu-iommufd-rlimit"
+        fix = target.enable() if target.domain else "start QEMU with qemu-iommufd-rlimit"
         yield PROBLEM, "LD_PRELOAD does not name the library", fix
         return
     if not target.qemu:
@@ -53,7 +53,7 @@ def check_library(target):
     _, text = target.version
     loaded = [line for line in shim.shim_lines(text) if "version" in line]
     ignored = re.search(r"object '(\S*libiommufd-rlimit\S*)' from LD_PRELOAD cannot be preloaded \((.*?)\)", text)
-    path = os.path.realpath(target.qemu)
+    path, prefix = os.path.realpath(target.qemu), host.SCRIPTS.parent.parent
     if loaded:
         yield OK, f"QEMU loads {target.preload()}, version {loaded[0]['version']}", ""
     elif file_capabilities(path) is not None:
@@ -64,7 +64,9 @@ def check_library(target):
     elif ignored and "ELF" in ignored[2]:
         yield PROBLEM, f"QEMU does not load {ignored[1]}: {ignored[2]}", "install libiommufd-rlimit for QEMU's architecture"
     elif ignored:
-        yield PROBLEM, f"QEMU does not load {ignored[1]}: {ignored[2]}", "install libiommufd-rlimit; ldconfig"
+        installed = [path for depth in ("", "*/") for path in glob.glob(f"{prefix}/lib*/{depth}{ignored[1]}")]
+        what = f"QEMU does not load {ignored[1]}: {ignored[2]}"
+        yield PROBLEM, what, "ldconfig" if installed else "install libiommufd-rlimit"
     else:
         what = f"QEMU does not load {target.preload()}, and ld.so does not say why"
         yield PROBLEM, what, "take a QEMU that is dynamically linked"

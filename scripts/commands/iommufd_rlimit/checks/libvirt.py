@@ -19,7 +19,7 @@ def check_libvirt(target):
         yield OK, f"{what}; only qemu:commandline takes the library", ""
     if not target.libvirt_sets_mode() and not target.opens_iommufd():
         what = f"domain {target.domain} is not concerned: {target.xml.not_needed()}"
-        yield WARNING, what, "add a device on iommufd: see domain.xml in iommufd-rlimit(7)"
+        yield WARNING, f"{what}; iommufd-rlimit(7) shows a device on iommufd", f"virsh edit {target.domain}"
 
 
 def check_acl(target):

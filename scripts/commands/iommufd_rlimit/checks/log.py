@@ -13,7 +13,7 @@ DMA_MAP = r"(?:dma_map|map_dma|map_file_dma)\b.*= -(\d+) \("  # QEMU's functions
 
 
 def check_log(target):
-    """For a domain that does not run now, the state is ok: the log is history."""
+    """For a domain that does not run now, the state is ok: the log is history, as it is after the next start."""
     if not target.domain:
         return
     path = target.log
@@ -23,13 +23,13 @@ def check_log(target):
         yield SKIPPED, f"the log of the last start: only root may read {path}", ""
         return
     text = host.read(path).rpartition("starting up libvirt")[2]
-    level, fix = (WARNING, f"less {path}") if target.pid else (OK, "")
+    level = WARNING if target.pid else OK
+    fix = target.restart() if target.pid else ""
     for line in re.findall(r"^ERROR: ld\.so: .*libiommufd-rlimit.*$", text, re.M):
         yield level, f"at the last start: {line}", fix
     errors = set(map(int, re.findall(DMA_MAP, text)))
     if ENOMEM in errors:
-        what = "at the last start: -12 (Cannot allocate memory): the memory limit did not allow it"
-        yield level, what, "see checks process and limit" if fix else ""
+        yield level, "at the last start: -12 (Cannot allocate memory): the memory limit did not allow it", fix
     if EFAULT in errors:
         what = "-14 (Bad address): QEMU could not map a region of a device for other devices to reach"
         yield OK, f"at the last start: {what}; it goes on without, and that is not the memory limit", ""

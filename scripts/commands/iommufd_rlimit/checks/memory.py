@@ -16,11 +16,11 @@ def check_limit(target):
     if target.domain:
         parts = f"{mib(target.xml.memory_kb())} of memory, {mib(target.xml.bars_kb())} of devices, a page of {host.PAGE_KB} KiB"
         least = target.xml.least_kb()
-        fix = f"iommufd-rlimit-libvirt enable {target.domain} --limit {target.xml.enough_kb() // 1024}M"
+        fix = f"{target.enable_with_limit()}; {target.restart()}" if target.pid else target.enable_with_limit()
     else:
         least = host.process_kb(target.pid, "VmPin")
         parts = f"{mib(least)} that it pins"
-        fix = "start it with a larger RLIMIT_MEMLOCK: ulimit -l, prlimit --memlock, LimitMEMLOCK="
+        fix = f"prlimit --pid {target.pid} --memlock={least * 1024}"
     if limit is not None and least > limit:
         yield PROBLEM, f"the limit of {mib(limit)} does not cover {parts}", fix
     else:

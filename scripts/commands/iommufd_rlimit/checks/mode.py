@@ -2,9 +2,16 @@
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
 """An iommufd that the user opens gets the mode."""
 
+import re
+
 from .. import host, shim
 from . import helper
 from .finding import OK, PROBLEM, SKIPPED, WARNING
+
+LOGGING = {
+    "IOMMUFD_RLIMIT_LOG": ("stderr", "stderr|syslog|none|/.*"),
+    "IOMMUFD_RLIMIT_LOG_LEVEL": ("debug", "error|warning|info|debug"),
+}
 
 
 def check_mode(target):
@@ -14,11 +21,8 @@ def check_mode(target):
     if target.pid and host.has_capability(target.pid, host.CAP_SYS_RESOURCE):
         yield OK, f"process {target.pid} has CAP_SYS_RESOURCE: it needs no helper", ""
         return
-    debug = {
-        "IOMMUFD_RLIMIT_LOG": "stderr",
-        "IOMMUFD_RLIMIT_LOG_LEVEL": "debug",
-        "IOMMUFD_RLIMIT_ON_ERROR": "continue",
-    }
+    # A setting that the library understands gives way; of another it says so.
+    debug = {n: v for n, (v, accepted) in LOGGING.items() if re.fullmatch(accepted, target.environment.get(n) or v)}
     _, text = host.run([*host.OPEN, host.DEVICE], target.user, {**target.environment, **debug})
     lines = shim.shim_lines(text)
     for line in lines:
@@ -35,11 +39,13 @@ def check_mode(target):
 def correct_setting(target, name):
     if name == "IOMMUFD_RLIMIT_MODE":
         return set_mode(target)
-    return f"virsh edit {target.domain}" if target.domain else f"unset {name}"
+    return target.without(name)
 
 
 def set_mode(target):
-    return target.enable() if target.domain else "export IOMMUFD_RLIMIT_MODE=process"
+    if target.domain:
+        return target.enable()
+    return "start it again with IOMMUFD_RLIMIT_MODE=process" if target.pid else "export IOMMUFD_RLIMIT_MODE=process"
 
 
 def judge_outcome(target, result):
@@ -55,4 +61,4 @@ def judge_outcome(target, result):
         yield OK, f"user {user} can set mode {mode}{via}", ""
     elif outcome != "invalid":
         errors = " ".join(f"{key}={result[key]}" for key in ("errno", "helper") if key in result)
-        yield PROBLEM, f"outcome={outcome} {errors}", result["hint"]
+        yield PROBLEM, f"user {user} cannot set mode process: outcome={outcome} {errors}", result["hint"]

@@ -4,7 +4,7 @@
 
 import os
 
-from .. import host, shim
+from .. import host, qemu_conf, shim
 from .finding import OK, PROBLEM, SKIPPED, WARNING
 
 
@@ -12,18 +12,19 @@ def check_accounting(target):
     pid = target.pid or ("self" if target.user.uid == os.geteuid() else None)
     if pid and host.has_capability(pid, host.CAP_IPC_LOCK):
         who = f"process {pid}" if target.pid else f"user {target.user.name}"
-        fix = "run QEMU as an unprivileged user: --user of qemu-iommufd-rlimit"
-        if target.domain:
-            fix = "in qemu.conf remove 'user' and 'clear_emulator_capabilities', then restart libvirt and the domain"
-        yield WARNING, f"{who} has CAP_IPC_LOCK: the kernel does not account its memory", fix
+        what = f"{who} has CAP_IPC_LOCK: the kernel does not account its memory"
+        if not target.domain:
+            yield WARNING, what, "run QEMU as an unprivileged user: --user of qemu-iommufd-rlimit"
+            return
+        default = f"sed -i -E '/^(user|clear_emulator_capabilities) *=/d' {qemu_conf.path()}"
+        yield WARNING, what, f"{default}; systemctl restart {host.unit(target.daemon)}; {target.restart()}"
 
 
 def check_process(target):
     if not target.pid:
         return
-    again = f"virsh shutdown {target.domain}; virsh start {target.domain}" if target.domain else "start it again"
     if "libiommufd-rlimit" not in host.read(f"{host.PROC}/{target.pid}/maps") and not target.libvirt_sets_mode():
-        yield PROBLEM, f"process {target.pid} runs without the library", f"correct check library, then: {again}"
+        yield PROBLEM, f"process {target.pid} runs without the library", target.again()
     memory = f"VmPin {host.process_kb(target.pid, 'VmPin')} kB, VmLck {host.process_kb(target.pid, 'VmLck')} kB"
     try:
         modes = shim.iommufd_modes(target.pid)
@@ -37,4 +38,4 @@ def check_process(target):
         if mode == "process":
             yield OK, what, ""
         else:
-            yield PROBLEM, what, f"correct the other problems, then: {again}"
+            yield PROBLEM, what, target.again()

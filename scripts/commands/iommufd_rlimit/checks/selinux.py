@@ -6,9 +6,8 @@ import os
 import re
 
 from .. import host, selinux
-from .finding import OK, PROBLEM, WARNING
+from .finding import OK, PROBLEM, SKIPPED, WARNING
 
-SOCKET_UNIT = "iommufd-rlimit-helper.socket"
 DEFAULT_MEMLOCK_KB = 8192  # systemd's, which a process gets back that does not inherit its limits
 
 IOMMUFD = "open read write ioctl"
@@ -40,7 +39,7 @@ def qemu_context(target):
 
 
 def install_module():
-    return f"semodule -i {host.sample(f'{selinux.MODULE}.cil')}"
+    return "; ".join(map(" ".join, selinux.install_module()))
 
 
 def check_module():
@@ -88,7 +87,7 @@ def check_listener(target):
     context = selinux.peer_context(socket(target)) if selinux.has_module() else None
     if context and selinux.type_of(context) != selinux.type_of(selinux.HELPER):
         what = f"{socket(target)} listens as {selinux.type_of(context)} in place of {selinux.type_of(selinux.HELPER)}"
-        yield PROBLEM, what, f"systemctl restart {SOCKET_UNIT}"
+        yield PROBLEM, what, f"systemctl restart {selinux.SOCKET}"
 
 
 def check_access(target, qemu):
@@ -134,14 +133,14 @@ def check_transition(target, qemu):
     """Without noatsecure ld.so drops LD_PRELOAD; without rlimitinh the limit falls to the default."""
     if not target.domain:
         return
-    if target.pid and host.memlock_kb(target.pid) == DEFAULT_MEMLOCK_KB:
-        limit = f"{DEFAULT_MEMLOCK_KB // 1024} MiB"
-        what = f"process {target.pid} may lock only {limit}: it did not inherit libvirt's limit"
-        yield PROBLEM, what, "see below, then shut it down and start it again"
     if not target.daemon:
-        yield WARNING, "not checked how QEMU is started: neither libvirtd nor virtqemud runs", "start it"
+        yield SKIPPED, "how QEMU is started: neither libvirtd nor virtqemud runs", ""
         return
     daemon = selinux.process_context(target.daemon)
     hands_on = "hand LD_PRELOAD and its limits on to QEMU"
     yield from check_rule("the daemon of libvirt", daemon, hands_on, qemu, "process", "noatsecure rlimitinh")
     yield from check_rule("QEMU", qemu, "use what libvirt hands to it", daemon, "fd", "use", "domain_fd_use")
+    if target.pid and host.memlock_kb(target.pid) == DEFAULT_MEMLOCK_KB:
+        limit = f"{DEFAULT_MEMLOCK_KB // 1024} MiB"
+        what = f"process {target.pid} may lock only {limit}: it did not inherit libvirt's limit"
+        yield PROBLEM, what, target.restart()

@@ -20,10 +20,23 @@ qemu=$(command -v qemu-system-x86_64)
 # The library of another class; gone.
 cp "$library" /run/library
 printf '\001' | dd of="$library" bs=1 seek=4 conv=notrunc status=none
-broken library 'wrong ELF class' 'install libiommufd-rlimit for'
+broken library 'QEMU does not load .*: wrong ELF class' "install libiommufd-rlimit for QEMU's architecture"
 mv "$library" /run/wrong
-broken library 'cannot open shared object file' ldconfig
-mv /run/library "$library"
+broken library 'QEMU does not load .*: cannot open shared object file' 'install libiommufd-rlimit'
+# One that is there, and that ld.so has not read of.
+mkdir /usr/lib/apart
+mv /run/library /usr/lib/apart/libiommufd-rlimit.so
+echo /usr/lib/apart >/etc/ld.so.conf.d/apart.conf
+broken library 'QEMU does not load .*: cannot open shared object file' ldconfig
+mended
+mv /usr/lib/apart/libiommufd-rlimit.so "$library"
+rm -r /usr/lib/apart /etc/ld.so.conf.d/apart.conf
+ldconfig
+
+# A domain that does not name it.
+without_library web1
+broken library 'LD_PRELOAD does not name the library' 'iommufd-rlimit-libvirt enable web1'
+mended
 
 # Set-user-ID, which ld.so says nothing of.
 chmod u+s "$qemu"
@@ -35,21 +48,78 @@ setcap cap_sys_resource=ep "$qemu"
 broken capabilities 'has file capabilities: ld.so ignores' "setcap -r $qemu"
 mended
 setcap cap_ipc_lock=ep "$qemu"
-broken capabilities 'the kernel does not account its memory' "setcap -r $qemu"
+virsh --quiet memtune web1 --hard-limit 200M --config
+broken capabilities 'has the file capability CAP_IPC_LOCK: the kernel does not account its memory' \
+	"setcap -r $qemu; iommufd-rlimit-libvirt enable web1 --limit" \
+	limit 'does not cover 256 MiB of memory' 'iommufd-rlimit-libvirt enable web1 --limit'
 iommufd-rlimit-libvirt enable web1 --yes | grep "web1: .*CAP_IPC_LOCK.*: setcap -r $qemu" || fail "enable does not say what to do"
 mended
 
 # No helper; one that does not run; one for others; one that cannot open the device.
 systemctl stop iommufd-rlimit-helper.socket
-broken helper 'there is no helper at /run/iommufd-rlimit/helper.sock' 'enable --now iommufd-rlimit-helper.socket'
+broken helper 'there is no helper at /run/iommufd-rlimit/helper.sock' \
+	'systemctl enable iommufd-rlimit-helper.socket; systemctl restart iommufd-rlimit-helper.socket'
+mended
+rm /run/iommufd-rlimit/helper.sock
+broken helper 'there is no helper at' \
+	'systemctl enable iommufd-rlimit-helper.socket; systemctl restart iommufd-rlimit-helper.socket'
 mended
 systemctl stop iommufd-rlimit-helper.socket
 python3 -c 'import socket; socket.socket(socket.AF_UNIX, socket.SOCK_STREAM).bind("/run/iommufd-rlimit/helper.sock")'
 chmod 666 /run/iommufd-rlimit/helper.sock
-broken helper 'no helper listens at' 'restart iommufd-rlimit-helper.socket'
+broken helper 'no helper listens at' 'systemctl restart iommufd-rlimit-helper.socket'
 mended
 chgrp root /run/iommufd-rlimit/helper.sock
-broken helper 'may not connect to the helper at /run/iommufd-rlimit/helper.sock .0660 root:root.' 'systemctl restart'
+broken helper 'may not connect to the helper at /run/iommufd-rlimit/helper.sock .0660 root:root.' \
+	'systemctl restart iommufd-rlimit-helper.socket'
+mended
+chgrp disk /run/iommufd-rlimit/helper.sock
+broken helper 'may not connect to the helper at /run/iommufd-rlimit/helper.sock .0660 root:disk.' \
+	'usermod -aG disk libvirt-qemu'
+mended
+gpasswd -d libvirt-qemu disk
+
+# One of an older protocol, and one of another user than root.
+listen='import os, socket, sys
+os.path.exists(sys.argv[1]) and os.unlink(sys.argv[1])
+listener = socket.socket(socket.AF_UNIX, getattr(socket, sys.argv[2]))
+listener.bind(sys.argv[1])
+os.chmod(sys.argv[1], 0o666)
+os.setuid(int(sys.argv[3]))
+listener.listen()
+print("listens", flush=True)
+listener.accept()'
+listener() { # TYPE UID
+	exec {said}< <(exec python3 -c "$listen" /run/iommufd-rlimit/helper.sock "$@")
+	read -r -u "$said"
+}
+systemctl stop iommufd-rlimit-helper.socket
+listener SOCK_SEQPACKET 0
+broken helper 'an older helper listens at' 'systemctl daemon-reload; systemctl restart iommufd-rlimit-helper.socket'
+kill $!
+mended
+systemctl stop iommufd-rlimit-helper.socket
+listener SOCK_STREAM 1000
+broken helper 'user 1000 listens at .*, not root: the library does not trust' \
+	 'systemctl restart iommufd-rlimit-helper.socket'
+mended
+
+# One that lacks its capability: what it says names the cause.
+drop_in=/run/systemd/system/iommufd-rlimit-helper.service.d
+mkdir -p "$drop_in"
+printf '[Service]\nCapabilityBoundingSet=\nAmbientCapabilities=\n' >"$drop_in/without.conf"
+systemctl daemon-reload
+systemctl stop iommufd-rlimit-helper.service
+broken helper 'could not open /dev/iommu or set the mode: EPERM' 'journalctl -u iommufd-rlimit-helper'
+do_fixes 2>&1 | tee "$vms/journal"
+grep -q EPERM "$vms/journal" || fail "the journal does not name the cause"
+rm -r "$drop_in"
+systemctl daemon-reload
+systemctl stop iommufd-rlimit-helper.service
+doctor 0 --domain web1
+# One that does not answer.
+kill -STOP "$(service MainPID)"
+broken helper 'the helper at .* fails, at step receive: ETIMEDOUT' 'systemctl restart iommufd-rlimit-helper.service'
 mended
 
 # One that runs on since another was installed; one of another version than the library.
@@ -63,23 +133,39 @@ systemctl stop iommufd-rlimit-helper.service
 version=$("$helper_file" --version | grep -o '[0-9.]*$')
 sed -i "s/${version//./\\.}/${version%?}x/" "$helper_file"
 broken helper "of version ${version%?}x, the library of $version" \
-	'install libiommufd-rlimit and iommufd-rlimit-helper of the same'
+	'install libiommufd-rlimit and iommufd-rlimit-helper of the same version'
 cp /run/helper "$helper_file.new"
 mv "$helper_file.new" "$helper_file"
 systemctl restart iommufd-rlimit-helper.service
 doctor 0 --domain web1
 
-# A mode that is misspelt; a domain that asks for none, without the helper.
+# What the domain's settings may be: misspelt, another mode, none; no helper, another one.
 virsh dumpxml --inactive web1 >/run/web1-good.xml
-sed "s/value='process'/value='query'/; s,</qemu:commandline>,<qemu:env name='IOMMUFD_RLIMIT_HELPER' value='none'/>&," \
-	/run/web1-good.xml >/run/query.xml
-virsh --quiet define /run/query.xml
-doctor 2 --domain web1
-doctor_says problem helper 'IOMMUFD_RLIMIT_HELPER=none'
-doctor_says warning mode 'IOMMUFD_RLIMIT_MODE=query leaves the mode at user'
-sed "s/value='process'/value='proces'/" /run/web1-good.xml >/run/typo.xml
-virsh --quiet define /run/typo.xml
-broken mode 'IOMMUFD_RLIMIT_MODE=proces is not understood: it takes process, user, query or off' 'enable web1'
+web1_has() { # SED-SCRIPT
+	sed "$1" /run/web1-good.xml >/run/web1-bad.xml
+	virsh --quiet define /run/web1-bad.xml
+}
+setting() { echo "s,</qemu:commandline>,<qemu:env name='IOMMUFD_RLIMIT_$1' value='$2'/>&,"; }
+web1_has "s/value='process'/value='proces'/"
+broken mode 'IOMMUFD_RLIMIT_MODE=proces is not understood: it takes process, user, query or off' 'iommufd-rlimit-libvirt enable web1'
+mended
+web1_has "s/value='process'/value='query'/"
+broken mode 'IOMMUFD_RLIMIT_MODE=query leaves the mode at user' 'iommufd-rlimit-libvirt enable web1'
+mended
+web1_has "s/value='process'/value='user'/"
+broken mode 'IOMMUFD_RLIMIT_MODE=user asks for the default' 'iommufd-rlimit-libvirt enable web1'
+mended
+web1_has "/name='IOMMUFD_RLIMIT_MODE'/d"
+broken mode 'without IOMMUFD_RLIMIT_MODE the library does nothing' 'iommufd-rlimit-libvirt enable web1'
+mended
+web1_has "$(setting LOG_LEVEL loud)"
+broken mode 'IOMMUFD_RLIMIT_LOG_LEVEL=loud is not understood' 'virsh edit web1'
+mended
+web1_has "$(setting HELPER none)"
+broken helper 'IOMMUFD_RLIMIT_HELPER=none' 'virsh edit web1'
+mended
+web1_has "$(setting HELPER /run/other.sock)"
+broken helper 'there is no helper at /run/other.sock' 'virsh edit web1'
 mended
 
 # While it runs: asked in QEMU's own confinement; what it has pinned, for people and for Prometheus.

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright (C) 2026 the iommufd-rlimit-shim developers
+# shellcheck shell=bash source=lib.bash
+# suites: trixie
+#
+# A domain that runs, and that was started when one thing at a time was wrong: the doctor finds that, and what it says is to be
+# done, in the order in which it says it, starts the domain anew as it should be.
+. /host/scenarios/libvirt/lib.bash
+
+again='virsh shutdown web1; until virsh start web1; do sleep 5; done'
+host_reset
+domain web1
+enable web1
+stopped() { virsh --quiet destroy web1; }
+
+# With too low a limit it does not even start, and the log says so.
+virsh --quiet memtune web1 --hard-limit 200M --config
+domain_fails web1 '= -12 (Cannot allocate memory)'
+broken limit 'the limit of 200 MiB does not cover' 'iommufd-rlimit-libvirt enable web1 --limit'
+doctor_says ok log '-12 .Cannot allocate memory.: the memory limit did not allow it'
+mended
+
+# Without the library.
+without_library web1
+domain_runs web1
+broken library 'LD_PRELOAD does not name the library' 'iommufd-rlimit-libvirt enable web1' \
+	process 'runs without the library' "$again" \
+	process 'iommufd [0-9]* has mode user' "$again"
+mended
+accounted_by_process web1
+stopped
+
+# With a library that ld.so did not find.
+library=$(find /usr/lib -name libiommufd-rlimit.so)
+mkdir /usr/lib/apart
+mv "$library" /usr/lib/apart/
+echo /usr/lib/apart >/etc/ld.so.conf.d/apart.conf
+domain_runs web1
+broken library 'QEMU does not load .*: cannot open shared object file' ldconfig \
+	process 'runs without the library' "$again" \
+	process 'iommufd [0-9]* has mode user' "$again" \
+	log 'at the last start: ERROR: ld.so: ' "$again"
+mv /usr/lib/apart/libiommufd-rlimit.so "$library" # where AppArmor has QEMU read it
+mended
+rm -r /usr/lib/apart /etc/ld.so.conf.d/apart.conf
+stopped
+
+# Without the helper.
+systemctl stop iommufd-rlimit-helper.socket iommufd-rlimit-helper.service
+domain_runs web1
+broken helper 'there is no helper at' \
+		'systemctl enable iommufd-rlimit-helper.socket; systemctl restart iommufd-rlimit-helper.socket' \
+	process 'iommufd [0-9]* has mode user' "$again" \
+	log 'at the last start: outcome=denied' "$again"
+mended
+accounted_by_process web1
+
+# With a limit that somebody has lowered since.
+prlimit --pid "${pid[web1]-$(cat /run/libvirt/qemu/web1.pid)}" --memlock=104857600
+broken limit 'the limit of 100 MiB does not cover' 'iommufd-rlimit-libvirt enable web1 --limit .*; '"$again"
+mended
+stopped
+
+# As root with all capabilities, which no kernel accounts.
+printf 'user = "root"\nclear_emulator_capabilities = 0\n' >>/etc/libvirt/qemu.conf
+systemctl restart libvirtd
+domain_runs web1
+broken accounting 'has CAP_IPC_LOCK: the kernel does not account its memory' \
+	"sed -i -E .*(user|clear_emulator_capabilities) .*=/d.*; systemctl restart libvirtd.service; $again"
+mended
+pid[web1]=$(cat /run/libvirt/qemu/web1.pid)
+accounted_by_process web1
+
+# With a profile of AppArmor that does not let it receive the helper's iommufd.
+profile=/etc/apparmor.d/libvirt/$(sed 's/ .*//' "/proc/${pid[web1]}/attr/current")
+sed -i 's,^}, deny /dev/iommu rw\,\n&,' "$profile"
+apparmor_parser --replace "$profile"
+broken helper 'was refused the descriptor of the helper .* by a security module' "$again"
+mended
+stopped
+
+# With rules for iommufd that somebody has written, and that do not name the file of a device which comes later.
+rules=/etc/apparmor.d/abstractions/libvirt-qemu.d/iommufd-rlimit
+sed -i '/vfio/d' "$rules"
+virsh dumpxml --inactive web1 >/run/web1-good.xml
+sed "s/value='-device'/value='-global'/; s/value='vfio-pci.*/value='ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off'\/>/" \
+	/run/web1-good.xml >/run/web1-without.xml
+virsh --quiet define /run/web1-without.xml
+domain_runs web1
+virsh qemu-monitor-command web1 "{\"execute\": \"device_add\", \"arguments\": {\"driver\": \"vfio-pci\", \"id\": \"device0\",
+	\"bus\": \"pci.3\", \"host\": \"$device\", \"iommufd\": \"iommufd0\"}}" | grep '"error"' || fail "AppArmor lets it use the device"
+virsh --quiet define /run/web1-good.xml
+broken apparmor 'AppArmor denied process [0-9]* /.*vfio' "install -D -m 644 .*/apparmor $rules; $again"
+mended
+accounted_by_process web1
