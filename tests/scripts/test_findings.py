@@ -105,14 +105,14 @@ def common(one, other):
 def is_message(message, asserted):
     """Whether the part of a message that a scenario looks for may be of this one."""
     one, other = words(message), words(asserted)
-    return common(one, other) >= max(1, 0.75 * min(len(one), len(other)))
+    return common(one, other) >= max(1, 0.8 * min(len(one), len(other)))
 
 
 def is_fix(fix, asserted):
     """The same of a fix, which a scenario looks for as a whole."""
     one, other = words(fix), words(asserted)
     same = common(one, other)
-    return one == other or same > 0 and same + fix.count(HOLE) >= 0.75 * max(len(one), len(other))
+    return one == other or same > 0 and same + fix.count(HOLE) >= 0.8 * max(len(one), len(other))
 
 
 class Provocation(NamedTuple):

@@ -18,7 +18,7 @@ rm /etc/apparmor.d/abstractions/libvirt-qemu.d/iommufd-rlimit
 sed -i 's,"/dev/iommu"\, ,,' /etc/libvirt/qemu.conf
 systemctl restart libvirtd
 broken apparmor 'does not let QEMU use iommufd' 'iommufd-rlimit-libvirt enable web1' \
-	acl 'does not get /dev/iommu' 'iommufd-rlimit-libvirt enable web1'
+	acl 'does not get /dev/iommu from libvirt: it is not in cgroup_device_acl' 'iommufd-rlimit-libvirt enable web1'
 mended
 
 # Settings that libvirt has not read; a device that only root may use, one that libvirt's QEMU may not use.
@@ -100,7 +100,7 @@ broken devices "device $console has driver virtio-pci, which is not a VFIO drive
 do_fixes
 file=$(basename /sys/bus/pci/devices/"$console"/vfio-dev/*)
 broken devices "may not use /dev/vfio/devices/$file .0600 root:root." 'iommufd-rlimit-libvirt enable web1' \
-	acl "does not get /dev/vfio/devices/$file" 'iommufd-rlimit-libvirt enable web1'
+	acl "does not get /dev/vfio/devices/$file from libvirt" 'iommufd-rlimit-libvirt enable web1'
 mended
 driverctl unset-override "$console"
 virsh --quiet define /run/web1-good.xml

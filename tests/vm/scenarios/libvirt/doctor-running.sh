@@ -25,7 +25,7 @@ without_library web1
 domain_runs web1
 broken library 'LD_PRELOAD does not name the library' 'iommufd-rlimit-libvirt enable web1' \
 	process 'runs without the library' "$again" \
-	process 'iommufd [0-9]* has mode user' "$again"
+	process 'process [0-9]*: iommufd [0-9]* has mode user' "$again"
 mended
 accounted_by_process web1
 stopped
@@ -38,7 +38,7 @@ echo /usr/lib/apart >/etc/ld.so.conf.d/apart.conf
 domain_runs web1
 broken library 'QEMU does not load .*: cannot open shared object file' ldconfig \
 	process 'runs without the library' "$again" \
-	process 'iommufd [0-9]* has mode user' "$again" \
+	process 'process [0-9]*: iommufd [0-9]* has mode user' "$again" \
 	log 'at the last start: ERROR: ld.so: ' "$again"
 mv /usr/lib/apart/libiommufd-rlimit.so "$library" # where AppArmor has QEMU read it
 mended
@@ -50,7 +50,7 @@ systemctl stop iommufd-rlimit-helper.socket iommufd-rlimit-helper.service
 domain_runs web1
 broken helper 'there is no helper at' \
 		'systemctl enable iommufd-rlimit-helper.socket; systemctl restart iommufd-rlimit-helper.socket' \
-	process 'iommufd [0-9]* has mode user' "$again" \
+	process 'process [0-9]*: iommufd [0-9]* has mode user' "$again" \
 	log 'at the last start: outcome=denied' "$again"
 mended
 accounted_by_process web1

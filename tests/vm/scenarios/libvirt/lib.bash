@@ -48,7 +48,8 @@ modular_daemons() {
 }
 
 monolithic_daemon() {
-	cp /run/libvirt.conf /etc/libvirt/
+	[ -e /run/libvirt.conf ] || return 0
+	mv /run/libvirt.conf /etc/libvirt/
 	systemctl stop virtqemud.socket virtqemud.service
 	systemctl start libvirtd.socket
 }
