@@ -79,9 +79,9 @@ def explain(target, path, who, step, error):
     if step == "answer":
         what = f"the helper at {path} could not open {host.DEVICE} or set the mode: {name}"
         return PROBLEM, what, "journalctl -u iommufd-rlimit-helper"
-    if step == "receive" and error == errno.EBADMSG and target.pid:
+    if step == "receive" and error == errno.EBADMSG:
         what = f"{who} was refused the descriptor of the helper at {path} by a security module"
-        return PROBLEM, what, target.again()
+        return PROBLEM, what, """dmesg | grep -E 'apparmor="DENIED"|avc: +denied'"""
     what = f"the helper at {path} fails, at step {step}: {name}"
     return PROBLEM, what, other or "systemctl restart iommufd-rlimit-helper.service"
 

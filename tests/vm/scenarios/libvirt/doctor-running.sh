@@ -71,12 +71,21 @@ mended
 pid[web1]=$(cat /run/libvirt/qemu/web1.pid)
 accounted_by_process web1
 
-# With a profile of AppArmor that does not let it receive the helper's iommufd.
-profile=/etc/apparmor.d/libvirt/$(sed 's/ .*//' "/proc/${pid[web1]}/attr/current")
-sed -i 's,^}, deny /dev/iommu rw\,\n&,' "$profile"
-apparmor_parser --replace "$profile"
-broken helper 'was refused the descriptor of the helper .* by a security module' "$again"
-mended
+# With a helper that somebody has confined: what it opens, a confined QEMU may not receive. What the doctor says names that.
+echo 'profile confined-helper flags=(attach_disconnected,complain) { }' | apparmor_parser --replace
+drop_in=/run/systemd/system/iommufd-rlimit-helper.service.d
+mkdir -p "$drop_in"
+printf '[Service]\nAppArmorProfile=confined-helper\n' >"$drop_in/confined.conf"
+systemctl daemon-reload
+systemctl stop iommufd-rlimit-helper.service
+broken helper 'was refused the descriptor of the helper .* by a security module' \
+	"dmesg | grep -E 'apparmor=\"DENIED\"|avc: +denied'"
+do_fixes | tee "$vms/denials"
+grep -q 'operation="file_receive".*iommu' "$vms/denials" || fail "it does not name what was denied"
+rm -r "$drop_in"
+systemctl daemon-reload
+systemctl stop iommufd-rlimit-helper.service
+doctor 0 --domain web1
 stopped
 
 # With rules for iommufd that somebody has written, and that do not name the file of a device which comes later.
