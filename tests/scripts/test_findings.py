@@ -24,6 +24,7 @@ NOT_PROVOKED = {
     "--version fails": "QEMU of the machine can be run",
     "is 7.2, without iommufd": "the machine has one QEMU, of a later version",
     "ld.so does not say why": "the machine has no QEMU that is statically linked",
+    "-12 (Cannot allocate memory): the memory limit did": "QEMU then ends; of its log scenario documented has the state ok",
     "cannot set mode process: outcome=": "what else the kernel may answer, it answers no program that works",
 }
 
