@@ -11,6 +11,11 @@ again='virsh shutdown web1; until virsh start web1; do sleep 5; done'
 host_reset
 domain web1
 enable web1
+runs_as_it_should() {
+	domain_runs web1
+	accounted_by_process web1
+	modes_are web1 process
+}
 stopped() { virsh --quiet destroy web1; }
 
 # Without the library.
@@ -20,7 +25,7 @@ broken library 'LD_PRELOAD does not name the library' 'iommufd-rlimit-libvirt en
 	process 'runs without the library' "$again" \
 	process 'process [0-9]*: iommufd [0-9]* has mode user' "$again"
 mended
-accounted_by_process web1
+runs_as_it_should
 stopped
 
 # With a library that ld.so did not find.
@@ -33,25 +38,28 @@ broken library 'QEMU does not load .*: cannot open shared object file' ldconfig 
 	process 'runs without the library' "$again" \
 	process 'process [0-9]*: iommufd [0-9]* has mode user' "$again" \
 	log 'at the last start: ERROR: ld.so: ' "$again"
-mv /usr/lib/apart/libiommufd-rlimit.so "$library" # where AppArmor has QEMU read it
 mended
-rm -r /usr/lib/apart /etc/ld.so.conf.d/apart.conf
+runs_as_it_should
 stopped
+mv /usr/lib/apart/libiommufd-rlimit.so "$library"
+rm -r /usr/lib/apart /etc/ld.so.conf.d/apart.conf
+ldconfig
 
 # Without the helper.
 systemctl stop iommufd-rlimit-helper.socket iommufd-rlimit-helper.service
 domain_runs web1
 broken helper 'there is no helper at' \
-		'systemctl enable iommufd-rlimit-helper.socket; systemctl restart iommufd-rlimit-helper.socket' \
+	'systemctl enable iommufd-rlimit-helper.socket; systemctl restart iommufd-rlimit-helper.socket' \
 	process 'process [0-9]*: iommufd [0-9]* has mode user' "$again" \
 	log 'start: outcome=denied' "$again"
 mended
-accounted_by_process web1
+runs_as_it_should
 
 # With a limit that somebody has lowered since.
-prlimit --pid "${pid[web1]-$(cat /run/libvirt/qemu/web1.pid)}" --memlock=104857600
+prlimit --pid "${pid[web1]}" --memlock=104857600
 broken limit 'the limit of 100 MiB does not cover' 'iommufd-rlimit-libvirt enable web1 --limit .*; '"$again"
 mended
+runs_as_it_should
 stopped
 
 # As root with all capabilities, which no kernel accounts.
@@ -61,8 +69,7 @@ domain_runs web1
 broken accounting 'has CAP_IPC_LOCK: the kernel does not account its memory' \
 	"sed -i -E .*(user|clear_emulator_capabilities) .*=/d.*; systemctl restart libvirtd.service; $again"
 mended
-pid[web1]=$(cat /run/libvirt/qemu/web1.pid)
-accounted_by_process web1
+runs_as_it_should
 
 # With a helper that somebody has confined: what it opens, a confined QEMU may not receive. What the doctor says names that.
 echo 'profile confined-helper flags=(attach_disconnected,complain) { }' | apparmor_parser --replace
@@ -94,4 +101,4 @@ virsh qemu-monitor-command web1 "{\"execute\": \"device_add\", \"arguments\": {\
 virsh --quiet define /run/web1-good.xml
 broken apparmor 'AppArmor denied process [0-9]* /.*vfio' "install -D -m 644 .*/apparmor $rules; $again"
 mended
-accounted_by_process web1
+runs_as_it_should
