@@ -104,6 +104,7 @@ broken devices "may not use /dev/vfio/devices/$file .0600 root:root." 'iommufd-r
 mended
 driverctl unset-override "$console"
 virsh --quiet define /run/web1-good.xml
+enable web1 # for its own device again
 doctor 0 --domain web1
 
 # A domain that has no device.
