@@ -31,7 +31,7 @@ NOT_PROVOKED = {
 # A fix that no scenario runs: the reason.
 NOT_RUN = {
     "boot a kernel with CONFIG_VFIO_DEVICE_CDEV": "the machine has one kernel",
-    "boot one of 6.2 or later with CONFIG_IOMMUFD": "the machine has one kernel",
+    "boot Linux 6.6 or later with CONFIG_IOMMUFD": "the machine has one kernel",
     "boot one of 6.6 or later with CONFIG_VFIO_DEVICE_CDEV": "the machine has one kernel",
     "end process .* and start it again": "only who started it knows how; with 'virsh' in its place it is run",
     "install QEMU 9.0 or later": "the machine has no network",

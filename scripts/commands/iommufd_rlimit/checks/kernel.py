@@ -18,7 +18,7 @@ def check_kernel(target):
     elif os.path.exists(f"{host.SYS}/class/misc/iommu"):
         yield OK, f"Linux {release} has iommufd", ""
     elif kernel_option("CONFIG_IOMMUFD", release) == "n":
-        yield PROBLEM, f"Linux {release} is built without iommufd", "boot one of 6.2 or later with CONFIG_IOMMUFD"
+        yield PROBLEM, f"Linux {release} is built without iommufd", "boot Linux 6.6 or later with CONFIG_IOMMUFD"
     else:
         yield PROBLEM, f"Linux {release} shows no iommufd, which takes CONFIG_IOMMUFD", "modprobe iommufd"
 

@@ -69,7 +69,7 @@ mount --bind /run/class /sys/class
 mount -t tmpfs none "/sys/bus/pci/devices/$device/vfio-dev"
 zcat /proc/config.gz | sed '/CONFIG_IOMMUFD=/d; /CONFIG_VFIO_DEVICE_CDEV=/d' | gzip >/run/config.gz
 mount --bind /run/config.gz /proc/config.gz
-broken kernel 'built without iommufd' 'boot one of 6.2 or later with CONFIG_IOMMUFD' \
+broken kernel 'built without iommufd' 'boot Linux 6.6 or later with CONFIG_IOMMUFD' \
 	cdev 'built without CONFIG_VFIO_DEVICE_CDEV' 'boot one of 6.6 or later with CONFIG_VFIO_DEVICE_CDEV' \
 	devices "driver vfio-pci made no file for device $device" 'boot a kernel with CONFIG_VFIO_DEVICE_CDEV'
 umount /proc/config.gz "/sys/bus/pci/devices/$device/vfio-dev" /sys/class
