@@ -58,7 +58,7 @@ static void log_peer(enum log_level level, const char *outcome, int error, const
 	if (hint)
 		logfmt_text(&line, "hint", hint);
 	if (poll(&writable, 1, 0) == 1 && write(STDERR_FILENO, line.text, line.length) < 0)
-		return;
+		return; /* the line is dropped; _FORTIFY_SOURCE wants a look at the result */
 }
 
 /* The step that mends a failed open or ioctl; NULL if there is no single one. */
@@ -158,7 +158,7 @@ static void serve(int connection)
 	error = opened ? set_process_mode(iommufd) : errno;
 	unsent = answer(connection, error, iommufd);
 	if (opened)
-		close(iommufd); /* before the peer may have put anything into it */
+		close(iommufd); /* the peer has a reference of its own */
 	if (error)
 		log_peer(LOG_LEVEL_ERROR, "failed", error, &peer, hint_for(error, opened));
 	else if (unsent)

@@ -21,7 +21,7 @@ struct open_how; /* openat2(2) */
 
 /*
  * Each with the function whose parameters it has, and the one that takes its place in a libc
- * without it: musl >= 1.2.5 has no open64. No libc but glibc has __open_2 (_FORTIFY_SOURCE).
+ * without it: musl >= 1.2.5 has no open64. musl has no __open_2 (_FORTIFY_SOURCE).
  */
 #define ENTRIES(X)                        \
 	X(open, open, NULL)               \

@@ -46,7 +46,8 @@ const char *helper_step_name(enum helper_step step);
  *   HELPER_CHECK     EPROTO: not an iommufd, or not in mode process
  *   HELPER_REPLACE   those of dup3(2); EBADF: @fd is beyond the limit of open files
  *
- * Never blocks longer than HELPER_CLIENT_TIMEOUT_MS, allocates nothing, raises no signal, and
- * leaves no descriptor behind. Overwrites errno.
+ * Blocks no longer than HELPER_CLIENT_TIMEOUT_MS, and as long as the close of the descriptors takes
+ * that a hostile listener of a trusted user sent. Allocates nothing, raises no signal, and leaves
+ * no descriptor behind. Overwrites errno.
  */
 struct helper_result helper_client_replace(const char *path, bool trust_own_user, int fd);

@@ -22,7 +22,6 @@ static const struct {
 	{ HELPER_CONNECT, EPROTOTYPE, "run: systemctl restart iommufd-rlimit-helper.socket" },
 	{ HELPER_CONNECT, EACCES, "this user may not connect; run: iommufd-rlimit-doctor" },
 	{ HELPER_CONNECT, EMFILE, "raise the limit of open files: ulimit -n" },
-	{ HELPER_CONNECT, 0, "run: iommufd-rlimit-doctor" },
 	{ HELPER_LISTENER, 0, "the listener is not trusted; run: iommufd-rlimit-doctor" },
 	{ HELPER_RECEIVE, EBADMSG, "no descriptor left, or denied; run: iommufd-rlimit-doctor" },
 	{ HELPER_RECEIVE, EPROTO, "the listener is not the helper; run: iommufd-rlimit-doctor" },
@@ -30,27 +29,29 @@ static const struct {
 	{ HELPER_ANSWER, 0, "the helper failed; run: journalctl -u iommufd-rlimit-helper" },
 	{ HELPER_CHECK, 0, "the listener is not the helper; run: iommufd-rlimit-doctor" },
 	{ HELPER_REPLACE, EBADF, "raise the limit of open files: ulimit -n" },
-	{ HELPER_REPLACE, 0, "run: iommufd-rlimit-doctor" },
 };
 
 static const char *helper_hint(const struct helper_result *helper)
 {
-	size_t i = 0;
-
-	while (helper_hints[i].step != helper->step ||
-	       (helper_hints[i].error && helper_hints[i].error != helper->error))
-		i++;
-	return helper_hints[i].text;
+	for (size_t i = 0; i < sizeof(helper_hints) / sizeof(helper_hints[0]); i++)
+		if (helper_hints[i].step == helper->step &&
+		    (!helper_hints[i].error || helper_hints[i].error == helper->error))
+			return helper_hints[i].text;
+	return "run: iommufd-rlimit-doctor";
 }
 
 static const char *denied_hint(const struct config *config, const struct outcome_report *report)
 {
 	if (report->source == SOURCE_INHERITED)
 		return "preload the library into the program that opened this descriptor";
-	if (report->helper.step == HELPER_CONNECT && config->helper_is_set)
+	if (config->helper_is_set && report->helper.step == HELPER_CONNECT &&
+	    (report->helper.error == ENOENT || report->helper.error == ECONNREFUSED ||
+	     report->helper.error == EPROTOTYPE))
 		return "start the helper on the socket that IOMMUFD_RLIMIT_HELPER names";
 	if (report->helper.step != HELPER_NOT_ASKED)
 		return helper_hint(&report->helper);
+	if (config->mode == MODE_QUERY)
+		return "run: iommufd-rlimit-doctor";
 	return config->mode == MODE_PROCESS ? "unset IOMMUFD_RLIMIT_HELPER"
 					    : "give the program CAP_SYS_RESOURCE";
 }

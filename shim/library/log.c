@@ -49,7 +49,7 @@ static void emit(const struct config *config, const struct logfmt *line)
 	logfmt_text(&reason, "value", config_value(config, CONFIG_LOG));
 	logfmt_text(&reason, "used", "stderr");
 	logfmt_errno(&reason, "errno", error);
-	add_hint(&reason, "set IOMMUFD_RLIMIT_LOG to a place that this user can write to");
+	add_hint(&reason, "set IOMMUFD_RLIMIT_LOG to a file that this user can write to");
 	sink_write(LOG_TO_STDERR, NULL, &reason);
 }
 

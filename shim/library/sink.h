@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Copyright (C) 2026 the iommufd-rlimit-shim developers
 
-/* Line to sink. Nothing here blocks, raises a signal, allocates, or keeps a descriptor. */
+/*
+ * Line to sink. Nothing here waits for a sink that is full when the library looks at it, raises a
+ * signal, allocates, or keeps a descriptor.
+ */
 #pragma once
 
 #include "config.h"

@@ -52,7 +52,7 @@ FIGURES = (
     ("docs/iommufd-rlimit.7", "at most two seconds", "shim/library/helper_client.h", r"TIMEOUT_MS 2000\b"),
     ("docs/theory-of-operation.md", "One deadline of two seconds", "shim/library/helper_client.h", r"TIMEOUT_MS 2000\b"),
     ("docs/theory-of-operation.md", "data on 64 connections", "shim/helper/helper.c", r"KEPT_MAX = 64\b"),
-    ("docs/theory-of-operation.md", "16,384 such connections", "scripts/host/systemd/iommufd-rlimit-helper.service.in", r"TasksMax=256\b"),
+    ("docs/theory-of-operation.md", "16,384 such connections", "scripts/host/systemd/iommufd-rlimit-helper.service.in", r"TasksMax=256\nLimitNOFILE=20480\b"),
     ("docs/iommufd-rlimit-helper.8", "64 at a time", "shim/helper/helper.c", r"KEPT_MAX = 64\b"),
     ("docs/iommufd-rlimit-helper.8", "with mode 0660", "scripts/host/systemd/iommufd-rlimit-helper.socket.in", r"SocketMode=0660\b"),
     ("docs/iommufd-rlimit.7", "created with mode 0640", "shim/library/sink.c", r"S_IRUSR \| S_IWUSR \| S_IRGRP\b"),
@@ -321,7 +321,7 @@ class DocsTest(unittest.TestCase):
         named = [(step.lower(), error) for step, error, _ in hints if error != "0"]
 
         header = (TOP / "shim/library/helper_client.h").read_text()
-        listed = header[header.index("The errno value of the result, by step:") : header.index("Never blocks longer")]
+        listed = header[header.index("The errno value of the result, by step:") : header.index("Blocks no longer")]
         for step, text in re.findall(r"HELPER_([A-Z]+) +(.*?)(?= \* +HELPER_[A-Z]+ |\Z)", listed, re.S):
             named += [(step.lower(), error) for error in re.findall(r"\bE[A-Z]{3,}\b", text)]
         self.assertGreater(len(named), len(hints))

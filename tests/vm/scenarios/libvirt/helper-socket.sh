@@ -40,6 +40,7 @@ for i in {1..8}; do served "vm$i"; done
 
 # All that the helper has.
 pid[helper]=$(service MainPID)
+[ "$(service LimitNOFILE)" -gt $((64 * $(service TasksMax))) ] || fail "connections that are being closed leave the helper no descriptor"
 for set in CapPrm CapEff CapBnd CapAmb; do
 	[ "$(status_field helper $set)" = 0000000001000000 ] || fail "the helper's $set is $(status_field helper $set)"
 done
