@@ -9,6 +9,7 @@ import gzip
 import io
 import json
 import os
+import re
 import shutil
 import socket
 import struct
@@ -36,8 +37,8 @@ SCRIPT = HERE.parent.parent / "scripts/commands/iommufd-rlimit-doctor"
 SCHEMA = HERE.parent.parent / "docs/iommufd-rlimit-doctor.schema.json"
 sys.path[:0] = [str(HERE / "stubs"), str(SCRIPT.parent)]
 
-from iommufd_rlimit import VERSION, checks, host, qemu_conf, report, shim, target as examined  # noqa: E402
-from iommufd_rlimit.checks import device as device_checks, helper  # noqa: E402
+from iommufd_rlimit import VERSION, checks, elf, host, qemu_conf, report, shim, target as examined  # noqa: E402
+from iommufd_rlimit.checks import device as device_checks, helper, library  # noqa: E402
 from iommufd_rlimit.connection import Connection  # noqa: E402
 from iommufd_rlimit.domain_xml import DomainXml  # noqa: E402
 
@@ -218,6 +219,7 @@ class DoctorTest(unittest.TestCase):
         self.expect(self.found("qemu", self.target()), "skipped", "no QEMU found; name one with --qemu")
         qemu = self.program("qemu", "echo cannot run >&2; exit 1")
         self.expect(self.found("qemu", self.target(qemu=qemu)), "problem", "--version fails with status 1: cannot run")
+        self.expect(self.found("qemu", self.target(qemu="/bin/true", is_named=True)), "skipped", "it is not QEMU")
 
     def library(self, preload, qemu=None):
         qemu = qemu or self.program("qemu", "echo QEMU emulator version 10.0")
@@ -257,6 +259,50 @@ class DoctorTest(unittest.TestCase):
             self.expect(self.library("libiommufd-rlimit.so", qemu), "problem", "it is set-user-ID", "chmod ug-s")
             os.chmod(qemu, 0o755)
             self.expect(self.library("libiommufd-rlimit.so", qemu), "problem", "ld.so does not say why", "dynamically")
+
+    def test_library_that_sees_no_open(self):
+        """In a program that is statically linked, and in one that takes no open() from libc."""
+        environment = {"LD_PRELOAD": "libiommufd-rlimit.so"}
+        for said, program in (("QEMU emulator version 10.0", "QEMU"), ("vmm v1.0", "vmm")):
+            target = self.target(qemu="/usr/bin/vmm", is_named=True, environment=environment)
+            target.version = (0, said)
+            with mock.patch.object(elf, "read", return_value=elf.Program(False)):
+                what = f"{program} loads no library: /usr/bin/vmm is statically linked"
+                self.expect(self.found("library", target), "problem", what, f"a build of {program} that is dynamically")
+            target.version = (0, f"{LOADED}{said}")
+            with mock.patch.object(elf, "read", return_value=elf.Program(True, {"ioctl", "fopen"})):
+                what = f"{program} loads libiommufd-rlimit.so, but takes no open() from libc"
+                self.expect(self.found("library", target), "warning", what, "opens files through libc")
+            for file in elf.Program(True, {"open64"}), None:
+                with mock.patch.object(elf, "read", return_value=file):
+                    self.expect(self.found("library", target), "ok", f"{program} loads libiommufd-rlimit.so, version 0.1.0")
+        entries = (HERE.parent.parent / "shim/library/entries.h").read_text()
+        self.assertEqual(library.ENTRIES, set(re.findall(r"\bX\((\w+),", entries)))
+
+    def test_program(self):
+        """An ELF file of each class and byte order, with one segment, and two symbols: open64, and main, which is defined."""
+        for wide, order in ((True, "<"), (True, ">"), (False, "<"), (False, ">")):
+            names = b"\0open64\0main\0"
+            symbol = (lambda name, section: (name, 0, 0, section, 0, 0)) if wide else (lambda *at: (at[0], 0, 0, 0, 0, at[1]))
+            layout = "IBBHQQ" if wide else "IIIBBH"
+            symbols = b"".join(struct.pack(order + layout, *symbol(*at)) for at in ((1, 0), (8, 1)))
+            section = "IIQQQQIIQQ" if wide else "10I"
+            size = struct.calcsize(order + section)
+            start, size_of_symbol = 128 + 2 * size, len(symbols) // 2
+            sections = (0, 11, 0, 0, start, len(symbols), 1, 0, 0, size_of_symbol), (0, 3, 0, 0, start + len(symbols), *[0] * 5)
+            for segment, dynamic in ((3, True), (1, False)):
+                image = b"\x7fELF" + bytes([1 + wide, 1 + (order == ">")]) + bytes(10)
+                header = (2, 0, 1, 0, 64 + 32, 128, 0, 0, 4, 1, size, 2, 0)
+                image += struct.pack(order + ("HHIQQQIHHHHHH" if wide else "HHIIIIIHHHHHH"), *header)
+                image = image.ljust(96, b"\0") + struct.pack(order + "I", segment).ljust(32, b"\0")
+                image += b"".join(struct.pack(order + section, *fields) for fields in sections) + symbols + names
+                path = self.root / "program"
+                path.write_bytes(image)
+                self.assertEqual(elf.read(path), elf.Program(dynamic, {"open64"} if dynamic else set()))
+                path.write_bytes(image[:98])
+                self.assertIsNone(elf.read(path))
+        self.assertIsNone(elf.read(self.program("script", "")))
+        self.assertIsNone(elf.read("/nonexistent"))
 
     def test_file_capabilities(self):
         qemu = self.program("qemu", "")
@@ -764,7 +810,6 @@ class DoctorTest(unittest.TestCase):
             (["--pid", "999999999"], "there is no process 999999999; 'pgrep -a qemu'"),
             (["--pid", str(os.getpid())], "not QEMU; 'pgrep -a qemu'"),
             (["--pid", "x"], "argument --pid: invalid int value: 'x'; see --help"),
-            (["--qemu", "/bin/true"], "--qemu /bin/true: that is not QEMU: --version says"),
             (["--qemu", "/nonexistent"], "--qemu /nonexistent: there is no such program"),
             (["--qemu", ""], "--qemu '': there is no such program"),
             (["--domain", "nope"], "libvirt cannot be reached: Failed to connect socket"),

@@ -23,6 +23,7 @@ class Target:
     qemu: Optional[str]
     conf: dict = field(default_factory=dict)  # qemu.conf
     conf_unread: str = ""  # why it could not be read
+    is_named: bool = False  # by --qemu, so it may be another program
     pid: Optional[int] = None
     domain: Optional[str] = None
     xml: Optional[DomainXml] = None
@@ -67,6 +68,11 @@ class Target:
         return f"start process {self.pid} again without {variable}" if self.pid else f"unset {variable}"
 
     @cached_property
+    def program(self):
+        """QEMU, or the name of the other program that --qemu names."""
+        return "QEMU" if not self.is_named or "QEMU" in self.version[1] else os.path.basename(self.qemu)
+
+    @cached_property
     def version(self):
         """Exit status and output of QEMU --version. The library, at level debug, says there that it was loaded."""
         preload = {"LD_PRELOAD": self.preload()} if self.wants_library() else {}
@@ -94,15 +100,10 @@ def target_host(qemu):
         **host.shim_variables(os.environ),
     }
     names = [qemu] if qemu is not None else [f"qemu-system-{platform.machine()}", "/usr/libexec/qemu-kvm"]
-    target = Target(user, environment, next(filter(None, map(shutil.which, names)), None), conf, unread)
-    if qemu is not None:
-        if not target.qemu:
-            raise Failure(f"--qemu {qemu or repr(qemu)}: there is no such program")
-        status, text = target.version
-        if status == 0 and "QEMU" not in text:
-            said = [line for line in text.splitlines() if not line.startswith("iommufd-rlimit: ")] or [""]
-            raise Failure(f"--qemu {qemu}: that is not QEMU: --version says '{said[0][:60]}'")
-    return target
+    found = next(filter(None, map(shutil.which, names)), None)
+    if qemu is not None and not found:
+        raise Failure(f"--qemu {qemu or repr(qemu)}: there is no such program")
+    return Target(user, environment, found, conf, unread, qemu is not None)
 
 
 def target_process(pid):

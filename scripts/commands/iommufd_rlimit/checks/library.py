@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
-"""QEMU loads the library."""
+"""QEMU, or another program that --qemu names, loads the library."""
 
 import glob
 import os
@@ -8,8 +8,11 @@ import re
 import stat
 import struct
 
-from .. import host, shim
-from .finding import OK, PROBLEM, SKIPPED
+from .. import elf, host, shim
+from .finding import OK, PROBLEM, SKIPPED, WARNING
+
+# Those of shim/library/entries.h.
+ENTRIES = {"open", "open64", "openat", "openat64", "openat2", "__open_2", "__open64_2", "__openat_2", "__openat64_2"}
 
 
 def check_capabilities(target):
@@ -54,19 +57,28 @@ def check_library(target):
     loaded = [line for line in shim.shim_lines(text) if "version" in line]
     ignored = re.search(r"object '(\S*libiommufd-rlimit\S*)' from LD_PRELOAD cannot be preloaded \((.*?)\)", text)
     path, prefix = os.path.realpath(target.qemu), host.SCRIPTS.parent.parent
-    if loaded:
-        yield OK, f"QEMU loads {target.preload()}, version {loaded[0]['version']}", ""
+    file = elf.read(path)
+    program = target.program
+    another = f"take a build of {program} that is dynamically linked and opens files through libc"
+    if file and not file.is_dynamic:
+        yield PROBLEM, f"{program} loads no library: {path} is statically linked", another
+    elif loaded and file and not file.imports & ENTRIES:
+        what = f"{program} loads {target.preload()}, but takes no open() from libc: the library does not see its system calls"
+        yield WARNING, what, another
+    elif loaded:
+        yield OK, f"{program} loads {target.preload()}, version {loaded[0]['version']}", ""
     elif file_capabilities(path) is not None:
-        yield SKIPPED, f"QEMU does not load {target.preload()}: correct check capabilities", ""
+        yield SKIPPED, f"{program} does not load {target.preload()}: correct check capabilities", ""
     elif os.path.exists(path) and os.stat(path).st_mode & (stat.S_ISUID | stat.S_ISGID):
-        what = f"QEMU does not load {target.preload()}: it is set-user-ID or set-group-ID"
+        what = f"{program} does not load {target.preload()}: it is set-user-ID or set-group-ID"
         yield PROBLEM, what, f"chmod ug-s {path}"
     elif ignored and "ELF" in ignored[2]:
-        yield PROBLEM, f"QEMU does not load {ignored[1]}: {ignored[2]}", "install libiommufd-rlimit for QEMU's architecture"
+        what = f"{program} does not load {ignored[1]}: {ignored[2]}"
+        yield PROBLEM, what, f"install libiommufd-rlimit for {program}'s architecture"
     elif ignored:
         installed = [path for depth in ("", "*/") for path in glob.glob(f"{prefix}/lib*/{depth}{ignored[1]}")]
-        what = f"QEMU does not load {ignored[1]}: {ignored[2]}"
+        what = f"{program} does not load {ignored[1]}: {ignored[2]}"
         yield PROBLEM, what, "ldconfig" if installed else "install libiommufd-rlimit"
     else:
-        what = f"QEMU does not load {target.preload()}, and ld.so does not say why"
-        yield PROBLEM, what, "take a QEMU that is dynamically linked"
+        what = f"{program} does not load {target.preload()}, and ld.so does not say why"
+        yield PROBLEM, what, another

@@ -13,7 +13,9 @@ def check_qemu(target):
         return
     status, text = target.version
     version = re.search(r"version (\d+)\.(\d+)", text)
-    if status or not version:
+    if status == 0 and target.program != "QEMU":
+        yield SKIPPED, f"whether {target.qemu} has iommufd: it is not QEMU", ""
+    elif status or not version:
         said = text.strip().splitlines()[-1:] or ["nothing"]
         yield PROBLEM, f"{target.qemu} --version fails with status {status}: {said[0]}", "install QEMU 9.0 or later"
     elif int(version[1]) < 9:
