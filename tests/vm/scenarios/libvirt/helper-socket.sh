@@ -18,16 +18,23 @@ served() { # VM
 	[ "$(status_field "$1" CapPrm)" = 0000000000000000 ] || fail "$1 has capabilities"
 }
 
+# The first connection starts the service. A client with patience makes it, for the library gives up after two seconds, which a
+# busy emulated machine may need.
+first_connection() {
+	[ "$(service ActiveState)" = inactive ] || fail "the service runs before anybody connects"
+	/host/scenarios/libvirt/hostile.py waiting 1 >"$vms/first"
+	grep -qx given=1 "$vms/first" || fail "the first connection is not served: $(cat "$vms/first")"
+}
+
 host_reset
 chmod 666 /dev/vfio/devices/*
 systemctl enable --now --quiet iommufd-rlimit-helper.socket
 [ "$(stat -c '%U:%G %a' "$helper_socket")" = 'root:kvm 660' ] || fail "the socket has other permissions"
-[ "$(service ActiveState)" = inactive ] || fail "the service runs before anybody connects"
-ok "nothing runs until the first VM"
-
 # The node as the kernel makes it, and a VM that may open it: root's, without any capability.
 chown root:root /dev/iommu
 chmod 660 /dev/iommu
+first_connection
+ok "nothing runs until the first connection"
 user=0 privileges=(--inh-caps=-all --bounding-set=-all)
 served of-root
 vm_stop of-root
@@ -35,6 +42,7 @@ systemctl stop iommufd-rlimit-helper.service
 
 # The node as the udev rule of this project makes it, and VMs of a user in that group.
 chgrp kvm /dev/iommu
+first_connection
 user=1000 group=kvm privileges=()
 for i in {1..8}; do served "vm$i"; done
 
@@ -64,8 +72,11 @@ for i in {1..8}; do
 	accounted_by_process "vm$i"
 done
 systemctl start iommufd-rlimit-helper.socket
+first_connection
 served later
 systemctl restart iommufd-rlimit-helper.socket # as a hint of the library says
+wait_for ended || fail "the service runs on with its socket started anew"
+first_connection
 served after-restart
 
 chmod 666 /dev/iommu
