@@ -127,11 +127,23 @@ class LibvirtTest(unittest.TestCase):
         if command[:2] == ["udevadm", "trigger"] and (self.root / "etc/udev/rules.d/72-iommufd-rlimit.rules").exists():
             os.chmod(host.DEVICE, 0o666)
         if command[:2] == ["systemctl", "enable"]:
-            self.units.update(("enabled", "active"))
+            self.units.add("enabled")
+        if command[:2] == ["systemctl", "start"] or "--now" in command:
+            self.units.add("active")
         if command[:2] == ["systemctl", "disable"]:
             self.units.discard("enabled")
         if command[:2] == ["systemctl", "stop"]:
             self.units.discard("active")
+        if command[0] == "usermod":
+            self.units.add("member")
+        if command[0] == "gpasswd":
+            self.units.discard("member")
+        if command[:2] == ["semodule", "-i"]:
+            self.units.add("module")
+        if command[:2] == ["semodule", "-r"]:
+            self.units.discard("module")
+        if command == ["semodule", "-l"]:
+            return 0, "apache\n" + ("iommufd-rlimit\n" if "module" in self.units else "")
         if command[:1] == ["systemctl"] and command[1].startswith("is-"):
             return (0 if command[1][3:] in self.units else 3), ""
         return 0, ""
@@ -285,7 +297,7 @@ class LibvirtTest(unittest.TestCase):
         self.write("sys/module/apparmor/parameters/enabled", "Y\n")
         self.write("proc/5/attr/current", "virtqemud (enforce)\n")
         self.write("sys/fs/selinux/enforce", "1")
-        self.patch(selinux, "knows", lambda context: self.ran("semodule", "-i", str(host.sample("iommufd-rlimit.cil"))))
+        self.patch(selinux, "knows", lambda context: "module" in self.units)
         before = self.snapshot()
         self.run_script("enable", "web1", "--yes")
         path = self.root / "etc/apparmor.d/abstractions/libvirt-qemu.d/iommufd-rlimit"
@@ -403,6 +415,212 @@ class LibvirtTest(unittest.TestCase):
         self.write("domains/ignore")
         self.assertIn("libvirt did not take the change", self.run_script("enable", "--all", "--yes", status=2))
         os.unlink(self.root / "domains/ignore")
+        self.assertEqual(self.snapshot(), before)
+
+    def test_failure_of_the_way_back_is_undone(self):
+        """Each command of it in turn fails."""
+        self.write("sys/fs/selinux/enforce", "1")
+        self.patch(selinux, "knows", lambda context: "module" in self.units)
+        self.without_group()
+        self.run_script("enable", "web1", "--yes")
+        self.units.add("member")
+        entry = json.loads((self.root / "var/lib/shim/manifest.json").read_text())
+        self.write("var/lib/shim/manifest.json", json.dumps({**entry, "groups": {"alice": {}}}))
+        os.chmod(self.root / "var/lib/shim/manifest.json", 0o600)
+        before = self.snapshot()
+        for failing in (
+            ["semodule", "-r", "iommufd-rlimit"],
+            ["gpasswd", "-d", "alice", "kvm"],
+            ["systemctl", "stop", SOCKET],
+            ["systemctl", "disable", SOCKET],
+            ["systemctl", "restart", "virtqemud.service"],
+        ):
+            self.failing = failing
+            said = self.run_script("disable", "--all", "--yes", status=2)
+            self.assertIn(f"'{' '.join(failing)}' fails with status 1: it is broken; what was done before that is", said)
+            after = self.snapshot()
+            self.assertEqual((after[0].keys(), after[2]), (before[0].keys(), before[2]), failing)
+            self.assertEqual(self.domain().text(), DomainXml(before[0][str(self.root / "domains/web1.xml")]).text())
+
+    def test_failure_of_an_undo_loses_nothing(self):
+        """libvirt cannot be reached any more after its restart has failed. Then it can, and all is taken back."""
+        before = self.snapshot()
+        self.run_script("enable", "web1", "--yes")
+        entries = json.loads((self.root / "var/lib/shim/manifest.json").read_text())
+
+        def command(command, *_, **__):
+            if command[:2] != ["systemctl", "restart"]:
+                return self.run_command(command)
+            self.write("domains/down")
+            return 1, "it is broken"
+
+        with mock.patch.object(host, "run", command), mock.patch.object(script.Connection, "domain", self.unreachable):
+            said = self.run_script("disable", "--all", "--yes", status=2)
+        self.assertIn("and what was done could not be undone: ", said)
+        left = json.loads((self.root / "var/lib/shim/manifest.json").read_text())
+        self.assertEqual(left["pending"].keys(), {"udev", "daemon"})
+        self.assertEqual({part: left[part].keys() for part in ("files", "domains", "units")},
+                         {part: entries[part].keys() for part in ("files", "domains", "units")})
+        os.unlink(self.root / "domains/down")
+        self.run_script("disable", "--all", "--yes")
+        self.assertEqual(self.snapshot(), before)
+
+    def unreachable(self, *_):
+        """Connection.domain() of a connection that is closed, once libvirt is down."""
+        import libvirt
+
+        if (self.root / "domains/down").exists():
+            raise libvirt.libvirtError("client socket is closed", 38)
+        return script.Connection().domains()[0]
+
+    def test_second_interrupt(self):
+        """It does not end the undo."""
+        before = self.snapshot()
+
+        def command(command, *_, **__):
+            if command[:2] in (["systemctl", "restart"], ["systemctl", "stop"]):
+                for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                    os.kill(os.getpid(), number)
+            return self.run_command(command)
+
+        self.patch(host, "run", command)
+        said = self.run_script("enable", "web1", "--yes", status=2)
+        self.assertIn("KeyboardInterrupt; what was done before that is undone, this host is as it was", said)
+        self.assertEqual(self.snapshot(), before)
+
+    def test_change_while_it_asks(self):
+        conf = self.root / "etc/libvirt/qemu.conf"
+        for change, name in (
+            (lambda: conf.write_text(f"{CONF}max_queued = 5\n"), str(conf)),
+            (lambda: self.define(1, self.commented(self.xml())), "domain web1"),
+        ):
+            self.commands.clear()
+            with mock.patch.object(script, "is_agreed", lambda _: change() or True):
+                said = self.run_script("enable", "web1", status=2)
+            self.assertIn(f"{name} has changed since the plan was made; run this again", said)
+        self.assertEqual(conf.read_text(), f"{CONF}max_queued = 5\n")
+        self.assertIn("of its owner", self.xml())
+        self.assertFalse(self.manifest_exists())
+
+    def commented(self, xml):
+        """As if edited by somebody else."""
+        return xml.replace("<devices>", "<description>of its owner</description><devices>")
+
+    def test_edited_domain(self):
+        """What somebody else has edited since stays, and what there was before comes back."""
+        limit = "<memtune><hard_limit unit='KiB'>1572864</hard_limit></memtune><devices>"
+        environment = "<qemu:env name='LD_PRELOAD' value='/opt/libiommufd-rlimit.so'/>"
+        mode = "<qemu:env name='IOMMUFD_RLIMIT_MODE' value='query'/>"
+        for xml in (
+            DOMAIN,
+            DOMAIN.replace("<devices>", limit),
+            DOMAIN.replace("</qemu:com", f"{environment}{mode}</qemu:com"),
+        ):
+            for times in (1, 2):
+                self.define(1, xml)
+                before = self.xml()
+                self.run_script("enable", "web1", "--limit", "2G", "--yes")
+                self.define(1, self.commented(self.xml()))
+                if times == 2:
+                    self.run_script("enable", "web1", "--limit", "3G", "--yes")
+                    self.assertEqual(self.domain().limit_kb(), 3 << 20)
+                self.run_script("disable", "web1", "--yes")
+                after = self.xml()
+                self.define(1, self.commented(before))
+                self.assertEqual(after, self.xml())
+
+    def test_edited_domain_that_was_enabled_by_hand(self):
+        xml = self.domain()
+        xml.enable(2 << 20)
+        self.define(1, xml.text())
+        self.run_script("enable", "--all", "--yes")
+        self.define(1, self.commented(self.xml()))
+        before = self.xml()
+        self.assertNotIn("change domain web1", self.run_script("disable", "--all", "--yes"))
+        self.assertEqual(self.xml(), before)
+
+    def test_killed_after_a_new_limit(self):
+        self.define(
+            1, DOMAIN.replace("<devices>", "<memtune><hard_limit unit='KiB'>1572864</hard_limit></memtune><devices>")
+        )
+        before, define = self.xml(), script.Connection.define
+        child = os.fork()
+        if child == 0:
+            script.Connection.define = lambda *arguments: (define(*arguments), os.kill(os.getpid(), signal.SIGKILL))
+            self.run_script("enable", "web1", "--limit", "3G", "--yes")
+        os.waitpid(child, 0)
+        self.assertEqual(self.domain().limit_kb(), 3 << 20)
+        self.run_script("enable", "web1", "--limit", "3G", "--yes")
+        self.run_script("disable", "--all", "--yes")
+        self.assertEqual(self.xml(), before)
+
+    def test_disable_of_a_transient_domain(self):
+        """It is not defined, which would make it persistent."""
+        self.run_script("enable", "web1", "--yes")
+        self.write("domains/web1.transient")
+        with mock.patch.object(script.Connection, "define", lambda *_: self.fail("it is defined")):
+            said = self.run_script("disable", "web1", "--yes")
+            self.assertIn("domain web1 is transient: it has no configuration to take the change back in", said)
+            self.assertFalse(self.manifest_exists())
+            self.run_script("disable", "web1", "--yes")
+
+    def test_symbolic_link_stays(self):
+        conf = self.root / "etc/libvirt/qemu.conf"
+        real = conf.rename(self.root / "of-the-site.conf")
+        conf.symlink_to(real)
+        self.run_script("enable", "web1", "--yes")
+        self.assertIn("cgroup_device_acl = [", real.read_text())
+        self.run_script("disable", "--all", "--yes")
+        self.assertTrue(conf.is_symlink())
+        self.assertEqual(real.read_text(), CONF)
+
+    def test_what_is_taken_back_already(self):
+        """Nothing is done to a unit that is gone with its package, a user who is gone, or a module that is removed."""
+        self.write("sys/fs/selinux/enforce", "1")
+        self.patch(selinux, "knows", lambda context: "module" in self.units)
+        self.without_group()
+        self.write("etc/security/limits.d/other.conf")
+        before = self.snapshot()
+        self.run_script("enable", "web1", "--yes")
+        self.run_script("allow", "alice", "--limit", "2G", "0000:01:00.0", "--yes")
+        self.assertTrue(self.ran("usermod", "-aG", "kvm", "alice"))
+        self.run_script("disable", "--all", "--yes")
+        self.units.clear()
+        self.commands.clear()
+        self.assertNotIn("gpasswd", self.run_script("forbid", "alice", "--dry-run"))  # she has left the group
+        self.patch(host, "find_user", lambda _: None)
+        self.run_script("forbid", "alice", "--yes")
+        self.assertFalse({"usermod", "gpasswd", "stop", "disable", "-r"} & set(sum(self.commands, [])))
+        self.assertEqual(self.snapshot(), before)
+
+    def test_first_command_fails(self):
+        """What was not done is not undone."""
+        self.without_group()
+        self.write("etc/security/limits.d/other.conf")
+        self.write("sys/fs/selinux/enforce", "1")
+        self.patch(selinux, "knows", lambda context: "module" in self.units)
+        real, before = self.run_command, self.snapshot()
+        self.patch(host, "run", lambda c, *_, **__: (6, "no") if c[0] == "usermod" or c[:2] == ["semodule", "-i"] else real(c))
+        said = self.run_script("allow", "alice", "--limit", "2G", "0000:01:00.0", "--yes", status=2)
+        self.assertIn("fails with status 6: no; what was done before that is undone", said)
+        os.unlink(self.root / "sys/fs/selinux/enforce")
+        said = self.run_script("allow", "alice", "--limit", "2G", "0000:01:00.0", "--yes", status=2)
+        self.assertIn("'usermod -aG kvm alice' fails with status 6: no; what was done before that is undone", said)
+        self.write("sys/fs/selinux/enforce", "1")
+        self.assertEqual(self.snapshot(), before)
+
+    def test_write_that_fails(self):
+        before, copy = self.snapshot(), manifest.copy_attributes
+        full = OSError(28, "No space left on device")
+
+        def refuse(source, destination):
+            if source.endswith("qemu.conf"):
+                raise full
+            copy(source, destination)
+
+        self.patch(manifest, "copy_attributes", refuse)
+        said = self.run_script("enable", "web1", "--yes", status=2)
+        self.assertIn("No space left on device; what was done before that is undone", said)
         self.assertEqual(self.snapshot(), before)
 
     def test_every_moment_of_a_kill(self):
@@ -609,11 +827,16 @@ class LibvirtTest(unittest.TestCase):
         self.assertEqual(units, enabled[2])
 
     def test_allow_joins_the_group(self):
-        self.patch(host, "find_user", lambda name: host.User(name, 1000, 1000, [1000]))
+        self.without_group()
         self.run_script("allow", "alice", "--limit", "2G", "0000:01:00.0", "--yes")
         self.assertTrue(self.ran("usermod", "-aG", "kvm", "alice"))
         self.run_script("forbid", "alice", "--yes")
         self.assertTrue(self.ran("gpasswd", "-d", "alice", "kvm"))
+
+    def without_group(self):
+        """The user is in group kvm after usermod alone."""
+        groups = lambda: [1000, 36] if "member" in self.units else [1000]  # noqa: E731
+        self.patch(host, "find_user", lambda name: host.User(name, 1000, 1000, groups()))
 
     def test_allow_takes_nothing_but_devices(self):
         before = self.snapshot()

@@ -4,6 +4,7 @@
 
 import os
 import sys
+import threading
 
 from . import host
 from .host import Failure
@@ -15,6 +16,28 @@ except ImportError:  # also for a directory of samples of that name
     libvirtError = None
 
 Error = libvirtError or Failure  # of any call
+TIMEOUT = 120  # seconds
+
+
+def answer(call, *arguments):
+    """What a call of libvirt returns. While the daemon gives no answer the call itself can be neither ended nor interrupted:
+    it is made by a thread of its own, which is left behind then."""
+    results, errors = [], []
+
+    def make():
+        try:
+            results.append(call(*arguments))
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=make, daemon=True)
+    thread.start()
+    thread.join(TIMEOUT)
+    if errors:
+        raise errors[0]
+    if not results:
+        raise Failure(f"libvirt's daemon has not answered '{call.__name__}' for {TIMEOUT} s; restart it")
+    return results[0]
 
 
 class Connection:
@@ -28,8 +51,8 @@ class Connection:
 
     def open(self):
         try:
-            self.libvirt = libvirt.open(None)
-            self.uri = self.libvirt.getURI()
+            self.libvirt = answer(libvirt.open, None)
+            self.uri = answer(self.libvirt.getURI)
         except libvirtError as error:
             raise Failure(f"libvirt cannot be reached: {error}; 'virsh uri' shows where it is looked for")
 
@@ -52,30 +75,30 @@ class Connection:
 
     def version(self):
         """The version of libvirt, such as (11, 3)."""
-        number = self.libvirt.getLibVersion()
+        number = answer(self.libvirt.getLibVersion)
         return number // 1000000, number // 1000 % 1000
 
     def domain(self, name):
         """The domain of this name, UUID or id."""
         for look_up in (self.libvirt.lookupByName, self.libvirt.lookupByUUIDString):
             try:
-                return Domain(look_up(name))
+                return Domain(answer(look_up, name))
             except libvirtError as error:
                 if error.get_error_code() not in (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_INVALID_ARG):
                     raise Failure(f"domain '{name}': {error}")
         try:
-            return Domain(self.libvirt.lookupByID(int(name)))
+            return Domain(answer(self.libvirt.lookupByID, int(name)))
         except (ValueError, libvirtError):
             raise Failure(f"libvirt at {self.uri} has no domain '{name}'; 'virsh list --all' shows those it has")
 
     def domains(self):
         """All domains, sorted by name."""
-        return sorted(map(Domain, self.libvirt.listAllDomains()), key=lambda domain: domain.name)
+        return sorted(map(Domain, answer(self.libvirt.listAllDomains)), key=lambda domain: domain.name)
 
     def define(self, text):
         """Gives the domain that the XML names this configuration."""
         try:
-            return Domain(self.libvirt.defineXML(text))
+            return Domain(answer(self.libvirt.defineXML, text))
         except libvirtError as error:
             raise Failure(f"libvirt refuses the XML: {error}")
 
@@ -86,15 +109,15 @@ class Domain:
     def __init__(self, domain):
         self.libvirt = domain
         self.name, self.uuid = domain.name(), domain.UUIDString()
-        self.is_active, self.is_persistent = bool(domain.isActive()), bool(domain.isPersistent())
+        self.is_active, self.is_persistent = bool(answer(domain.isActive)), bool(answer(domain.isPersistent))
 
     def configuration(self):
         """The XML that the next start takes. Without the passwords in it they would be lost with the next define."""
-        return self.libvirt.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE)
+        return answer(self.libvirt.XMLDesc, libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE)
 
     def running(self):
         """The XML of a domain that runs; its configuration where it does not."""
-        return self.libvirt.XMLDesc(0)
+        return answer(self.libvirt.XMLDesc, 0)
 
     def has_saved_state(self):
-        return bool(self.libvirt.hasManagedSaveImage(0))
+        return bool(answer(self.libvirt.hasManagedSaveImage, 0))

@@ -24,6 +24,9 @@ QEMU = f"{{{NAMESPACE}}}"
 # four: QEMU's, KVM's, the IOMMU's, and the list of pinned pages that iommufd may keep.
 OVERHEAD_KB = 1024 * 1024
 PAGE_TABLES = 128
+QUOTED = re.compile(r"""\"(?:[^"\\]|\\.)*"|'((?:[^'\\]|\\.)*)'""")
+DEVICE_NAME = re.compile(r"\w[\w:.-]*", re.ASCII)  # whatever else the kernel does not call a device
+PCI_ADDRESS = re.compile(r"(?:([\da-f]{1,8}):)?([\da-f]{1,2}):([\da-f]{1,2})\.([0-7])", re.ASCII | re.IGNORECASE)
 EMULATED_IOMMU = re.compile("intel-iommu|amd-iommu|arm-smmuv3|virtio-iommu")
 
 
@@ -35,15 +38,31 @@ def preloads(value):
 
 
 def properties(text):
-    """The value of QEMU's -object or -device as a dictionary; 'type' is the type or the driver."""
+    """The value of QEMU's -object or -device as a dictionary of texts; 'type' is the type or the driver."""
+    first = ""
     if text.startswith("{"):
         try:
-            found = json.loads(text)
+            pairs = json.loads(QUOTED.sub(double_quoted, text)).items()
         except ValueError:
-            return {}
-        return {"type": found.get("qom-type") or found.get("driver"), **found}
-    first, *others = [word.replace("\0", ",") for word in text.replace(",,", "\0").split(",")]
-    return {"type": first, **dict(word.partition("=")[::2] for word in others)}
+            pairs = ()
+    else:
+        words = [word.replace("\0", ",") for word in text.replace(",,", "\0").split(",")]
+        if "=" not in words[0]:
+            first = words.pop(0)
+        pairs = (word.partition("=")[::2] for word in words)
+    found = {name: str(value) for name, value in pairs}
+    return {"type": found.get("qom-type") or found.get("driver") or first, **found}
+
+
+def double_quoted(found):
+    """A text in single quotes, which QEMU takes in JSON, too."""
+    return found[0] if found[1] is None else json.dumps(found[1])
+
+
+def pci_name(text):
+    """The name in sysfs of a device by its PCI address, as QEMU takes it; another name as it is."""
+    found = PCI_ADDRESS.fullmatch(text)
+    return "{:04x}:{:02x}:{:02x}.{:x}".format(*(int(number or "0", 16) for number in found.groups())) if found else text
 
 
 class DomainXml:
@@ -79,14 +98,14 @@ class DomainXml:
         given = [
             found
             for found in self.arguments("device")
-            if str(found["type"]).startswith("vfio-pci") and "iommufd" in found
+            if found["type"].startswith("vfio-pci") and "iommufd" in found
         ]
         paths = [found.get("sysfsdev") or found.get("host") or "" for found in given]
-        names = [os.path.basename(path) for path in paths]
+        names = [os.path.basename(path.rstrip("/")) for path in paths]
         # A <hostdev>, with the property added.
         if any(e.get("name") == "iommufd" for e in self.root.iter(f"{QEMU}property")):
             names += map(hostdev_name, self.hostdevs())
-        return [f"0000:{name}" if re.fullmatch("[^:]+:[^:]+", name) else name for name in names if name]
+        return [pci_name(name) for name in names if DEVICE_NAME.fullmatch(name)]
 
     def libvirt_sets_mode(self):
         """libvirt itself opens the iommufds, all of them, and asks for the mode."""
@@ -108,6 +127,11 @@ class DomainXml:
             )
         return "it has no device on iommufd"
 
+    def runs_as(self):
+        """The user and the group that QEMU of this domain alone runs as, in the form of qemu.conf; empty for those there."""
+        label = self.root.findtext("seclabel[@model='dac']/label")
+        return dict(zip(("user", "group"), label.split(":"))) if label else {}
+
     # --- memory
 
     def memory_kb(self):
@@ -128,7 +152,7 @@ class DomainXml:
 
     def address_spaces(self):
         """In how many the guest's memory may be: behind an emulated IOMMU each device has its own, as libvirt counts, too."""
-        emulated = any(EMULATED_IOMMU.match(str(found["type"])) for found in self.arguments("device"))
+        emulated = any(EMULATED_IOMMU.match(found["type"]) for found in self.arguments("device"))
         return max(1, len(self.devices())) if emulated or self.root.find("devices/iommu") is not None else 1
 
     def enough_kb(self):
@@ -158,19 +182,23 @@ class DomainXml:
         if limit_kb is not None:
             self.set_limit(limit_kb)
 
-    def disable(self, limit_kb=None):
-        """Removes the library and the mode; and the limit, if it is still the one that is given."""
+    def disable(self, before=None, limit_kb=None):
+        """Takes back what enable() did to a domain that was as in 'before', another DomainXml; by default it had none of it.
+        The limit, if it is still the one that is given."""
         ours, others = preloads(self.environment().get("LD_PRELOAD", ""))
-        if ours and others:
+        if ours and not (before and before.has_library()):
             self.set_variable("LD_PRELOAD", ":".join(others))
-        elif ours:
-            self.remove_variable("LD_PRELOAD")
-        self.remove_variable("IOMMUFD_RLIMIT_MODE")
+        self.set_variable("IOMMUFD_RLIMIT_MODE", before and before.environment().get("IOMMUFD_RLIMIT_MODE"))
         if limit_kb is not None and self.limit_kb() == limit_kb:
-            remove(self.root.find("memtune/hard_limit"))
+            self.set_limit(before and before.limit_kb())
 
     def set_variable(self, name, value):
+        """None or an empty value removes it."""
         present = [e for e in self.root.iter(f"{QEMU}env") if e.get("name") == name]
+        if not value:
+            for element in present:
+                remove(element)
+            return
         if present:
             present[-1].set("value", value)
             return
@@ -180,11 +208,11 @@ class DomainXml:
             insert(self.root, commandline, "\n  ", len(self.root))
         insert(commandline, etree.Element(f"{QEMU}env", name=name, value=value), "\n    ", len(commandline))
 
-    def remove_variable(self, name):
-        for element in [e for e in self.root.iter(f"{QEMU}env") if e.get("name") == name]:
-            remove(element)
-
     def set_limit(self, limit_kb):
+        """None removes it."""
+        if limit_kb is None:
+            remove(self.root.find("memtune/hard_limit"))
+            return
         memtune = self.root.find("memtune")
         if memtune is None:
             memtune = etree.Element("memtune")
@@ -195,6 +223,13 @@ class DomainXml:
             insert(memtune, limit, "\n    ", 0)
         limit.set("unit", "KiB")
         limit.text = str(limit_kb)
+
+
+def without_change(text, entry):
+    """The XML of a domain without what enable changed in it, by the entry that the manifest has for the domain."""
+    xml = DomainXml(text)
+    xml.disable(DomainXml(entry["before"]), entry["limit"])
+    return xml.text()
 
 
 def hostdev_name(element):

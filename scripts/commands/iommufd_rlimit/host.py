@@ -79,8 +79,8 @@ def run(command, user=None, environment=None, timeout=TIMEOUT):
 def find_user(name):
     """The user of this name or number; None if there is none."""
     try:
-        entry = pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)
-    except KeyError:
+        entry = pwd.getpwuid(int(name)) if re.fullmatch("[0-9]+", name) else pwd.getpwnam(name)
+    except (KeyError, OverflowError):
         return None
     return User(entry.pw_name, entry.pw_uid, entry.pw_gid, os.getgrouplist(entry.pw_name, entry.pw_gid))
 
@@ -88,6 +88,14 @@ def find_user(name):
 def is_container():
     """Whether this is a container of podman or docker."""
     return os.path.exists(f"{RUN}/.containerenv") or os.path.exists("/.dockerenv")
+
+
+def group_id(name):
+    """Of a name or a number; None if there is no such group."""
+    try:
+        return int(name) if re.fullmatch("[0-9]+", name) else grp.getgrnam(name).gr_gid
+    except KeyError:
+        return None
 
 
 def group_name(gid):
@@ -137,8 +145,10 @@ def process_name(pid):
 
 
 def libvirt_daemon_pid(uid=0):
-    """The libvirt daemon that runs QEMU for the system, or for the session of a user; None if there is no such daemon."""
-    daemons = (pid for pid in processes() if process_name(pid) in ("virtqemud", "libvirtd"))
+    """The libvirt daemon that runs QEMU for the system, or for the session of a user; None if there is no such daemon. One in
+    a container has a number in another namespace as well."""
+    here = (pid for pid in processes() if len(process_field(pid, "NSpid")) < 2)
+    daemons = (pid for pid in here if process_name(pid) in ("virtqemud", "libvirtd"))
     return next((pid for pid in daemons if process_field(pid, "Uid")[1:2] == [str(uid)]), None)
 
 

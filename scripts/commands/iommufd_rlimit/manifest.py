@@ -17,6 +17,7 @@ from .host import Failure
 DIRECTORY = "/var/lib/iommufd-rlimit-shim"
 OF_USER = "iommufd-rlimit-shim"  # below the user's own directory of states
 SCHEMA = 1
+FIELDS = {"files": {"before", "ours"}, "domains": {"name", "before", "limit"}, "users": {"devices", "limit"}}
 
 
 def directory():
@@ -42,24 +43,33 @@ def read_bytes(path):
 
 def write_atomically(path, content, mode=0o644):
     """Writes a file beside it, then renames that. Keeps mode, owner and security label of the file that was there."""
+    path = os.path.realpath(path)  # a symbolic link stays
     new = unfinished(path)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(new)
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    if os.path.exists(path):
-        copy_attributes(path, new)
-    else:
-        os.chmod(new, mode)
-    os.rename(new, path)
+    remove(new)
+    try:
+        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if os.path.exists(path):
+            copy_attributes(path, new)
+        else:
+            os.chmod(new, mode)
+        os.rename(new, path)
+    except BaseException:
+        remove(new)
+        raise
     sync_directory(os.path.dirname(path))
+
+
+def remove(path):
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def unfinished(path):
     """Where a file's new content is until it is complete."""
-    directory, name = os.path.split(path)
+    directory, name = os.path.split(os.path.realpath(path))
     return f"{directory}/.{name}.iommufd-rlimit-new"
 
 
@@ -77,6 +87,21 @@ def sync_directory(path):
     os.close(descriptor)
 
 
+def checked(read):
+    """What was read, if it has the form of a manifest."""
+    lacks = ValueError("it is not what this program writes")
+    if not isinstance(read, dict) or "schema" not in read:
+        raise lacks
+    for part in Manifest.PARTS:
+        entries = read.get(part, {})
+        if not isinstance(entries, dict):
+            raise lacks
+        for entry in entries.values() if part in FIELDS else ():
+            if not isinstance(entry, dict) or not FIELDS[part] <= set(entry):
+                raise lacks
+    return read
+
+
 class Manifest:
     """files, domains, nodes, units, modules, groups: what each was before, by name. users: what each was allowed. pending:
     commands that are still due."""
@@ -86,7 +111,7 @@ class Manifest:
     def __init__(self):
         self.path = Path(directory(), "manifest.json")
         try:
-            read = json.loads(self.path.read_text())
+            read = checked(json.loads(self.path.read_text()))
         except FileNotFoundError:
             read = {"schema": SCHEMA}
         except ValueError as error:
@@ -107,24 +132,29 @@ class Manifest:
             setattr(self, part, content)
         self.save()
 
+    def merge(self, snapshot):
+        """Takes back in what has been removed since."""
+        for part, content in copy.deepcopy(snapshot).items():
+            setattr(self, part, {**content, **getattr(self, part)})
+
     def save(self):
         """Removes the file if there is nothing to record. Domains may have passwords, so only root may read the file."""
         if any(self.contents().values()):
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             text = json.dumps({"schema": SCHEMA, **self.contents()}, indent=1)
             write_atomically(str(self.path), text.encode(), 0o600)
-        elif self.path.parent.exists():
-            for left in self.path.parent.iterdir():  # the file, and the unfinished one of a killed run
-                left.unlink()
-            self.path.parent.rmdir()
+        else:
+            remove(self.path)
+            remove(unfinished(self.path))  # of a killed run
+            with contextlib.suppress(OSError):  # somebody else has a file there, or there is no directory
+                self.path.parent.rmdir()
 
     # --- files
 
     def sweep(self):
         """Removes the unfinished files that a killed run has left."""
         for path in self.files:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(unfinished(path))
+            remove(unfinished(path))
 
     def record_file(self, path, content):
         """Records a file before it gets this content (None: before it is removed)."""
@@ -157,7 +187,7 @@ def decode(text):
 @contextlib.contextmanager
 def lock():
     """Only one at a time changes the host, or the domains of a user."""
-    own = os.environ.get("XDG_RUNTIME_DIR") or os.path.expanduser("~")
+    own = os.path.expanduser("~")  # not $XDG_RUNTIME_DIR, which not every login of a user has
     with open(f"{host.RUN if os.geteuid() == 0 else own}/.iommufd-rlimit-libvirt.lock", "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

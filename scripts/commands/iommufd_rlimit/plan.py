@@ -5,7 +5,7 @@
 import re
 
 from . import host, obstacles, pci, qemu_conf, setup, users
-from .domain_xml import LIBRARY, DomainXml
+from .domain_xml import LIBRARY, DomainXml, without_change
 from .steps import Define, Forget, Remember, difference
 
 
@@ -66,20 +66,33 @@ def plan_enable(connection, manifest, names, limit_kb):
             fix = "it has no configuration to change: add the lines of iommufd-rlimit(7) to the XML that it is created from"
             plan.obstacle(f"domain {domain.name} is transient: {fix}")
             continue
-        if xml.emulator not in checked:
-            checked[xml.emulator] = obstacles.obstacle(xml.emulator, conf, user, connection.is_session)
-        if checked[xml.emulator]:
-            plan.obstacle(f"domain {domain.name}: {checked[xml.emulator]}")
+        own = {} if connection.is_session else xml.runs_as()
+        qemu = (xml.emulator, *own.values())
+        if qemu not in checked:
+            runs_as = qemu_conf.user({**conf, **own}) if own else user
+            checked[qemu] = obstacles.obstacle(xml.emulator, conf, runs_as, connection.is_session)
+        if checked[qemu]:
+            plan.obstacle(f"domain {domain.name}: {checked[qemu]}")
             continue
-        wanted[domain.uuid] = (domain, xml)
+        limit, new = limits_of(connection, xml, limit_kb)
+        if limit < xml.least_kb():
+            plan.obstacle(
+                f"domain {domain.name}: its limit of {gib(limit)} does not cover {gib(xml.memory_kb())} of memory and "
+                f"{gib(xml.bars_kb())} of its devices: add --limit {xml.enough_kb() // 1024}M"
+            )
+            continue
+        wanted[domain.uuid] = (domain, xml, limit, new)
     if not wanted:
         return plan
     others = [d for d in connection.domains() if d.uuid in manifest.domains and d.uuid not in wanted]
-    xmls = [xml for _, xml in wanted.values()] + [DomainXml(domain.configuration()) for domain in others]
+    xmls = [xml for _, xml, *_ in wanted.values()] + [DomainXml(domain.configuration()) for domain in others]
     devices = {name for xml in xmls for name in xml.devices()}
     if not connection.is_session:
         plan.steps = setup.Setup(connection, manifest, conf, user).steps(devices)
-    limits = [enable_domain(plan, connection, manifest, domain, xml, limit_kb) for domain, xml in wanted.values()]
+    for domain, xml, _, new in wanted.values():
+        source = "as --limit says" if limit_kb is not None else ""
+        enable_domain(plan, connection, domain, xml, new, source)
+    limits = [limit for _, _, limit, _ in wanted.values()]
     limits += [xml.limit_kb() for xml in xmls[len(wanted) :] if xml.limit_kb()]
     if not plan.is_empty():
         plan.notes.append(meaning(limits))
@@ -100,35 +113,31 @@ def meaning(limits):
     return text + more
 
 
-def enable_domain(plan, connection, manifest, domain, xml, limit_kb):
-    """Adds the step and the notes for a domain; returns its limit in kB."""
+def limits_of(connection, xml, limit_kb):
+    """The limit of a domain that is enabled, in kB; and the same if it is a new one, else None."""
+    has = xml.limit_kb()
+    limit = limit_kb or has or xml.enough_kb()
+    if connection.is_session:  # whose domains have no limits: the user has one
+        return has or limit, None
+    return limit, limit if limit != has else None
+
+
+def enable_domain(plan, connection, domain, xml, new, source):
+    """Adds the step and the notes for a domain. new: its new limit, if it gets one."""
     for name in xml.devices():
         note_device(plan, domain, name)
-    enough = xml.enough_kb()
-    has = xml.limit_kb()
-    new = limit_kb if limit_kb is not None else enough if has is None else None
-    if connection.is_session:  # whose domains have no limits: the user has one
-        has, new = new if has is None else has, None
-    sizes = f"{gib(xml.memory_kb())} of memory, {gib(xml.bars_kb())} of its devices, and what QEMU itself takes"
-    if new is not None and new != has:
-        source = "as --limit says" if limit_kb is not None else f"for {sizes}"
-        plan.notes.append(f"domain {domain.name}: its limit becomes {gib(new)}, {source}")
-    limit = new if new is not None else has
-    if limit < xml.least_kb():
-        plan.obstacle(
-            f"domain {domain.name}: its limit of {gib(limit)} does not cover {gib(xml.memory_kb())} of memory and "
-            f"{gib(xml.bars_kb())} of its devices: add --limit {-(-enough // 1024)}M"
-        )
-    if xml.is_enabled() and (new is None or new == has):
+    if new is not None:
+        sizes = f"{gib(xml.memory_kb())} of memory, {gib(xml.bars_kb())} of its devices, and what QEMU itself takes"
+        plan.notes.append(f"domain {domain.name}: its limit becomes {gib(new)}, {source or f'for {sizes}'}")
+    elif xml.is_enabled():
         # A domain that the manifest does not have was enabled by somebody else, and disable leaves it so.
         now = domain.configuration()
         plan.steps.append(Remember("domains", {domain.uuid: {"name": domain.name, "before": now, "limit": None}}))
-        return limit
-    entry = {"name": domain.name, "limit": new if new != has else None}
+        return
     xml.enable(new)
+    entry = {"name": domain.name, "limit": new}
     plan.steps.append(Define(connection, domain, xml.text(), f"QEMU gets {LIBRARY} and mode process", entry))
     note_time(plan, domain)
-    return limit
 
 
 def note_device(plan, domain, name):
@@ -136,6 +145,10 @@ def note_device(plan, domain, name):
         plan.notes.append(f"domain {domain.name}: this host has no device {name} at present")
     elif not pci.node(name):
         bound = pci.driver(name)
+        if bound and "vfio" in bound:
+            fix = "before the domain starts, boot a kernel with CONFIG_VFIO_DEVICE_CDEV"
+            plan.notes.append(f"domain {domain.name}: driver {bound} made no file for device {name}: {fix}")
+            return
         driver = f"bound to {bound}, which is not a VFIO driver" if bound else "bound to no driver"
         fix = f"before the domain starts, run: driverctl set-override {name} vfio-pci"
         plan.notes.append(f"domain {domain.name}: device {name} is {driver}: {fix}")
@@ -167,7 +180,7 @@ def plan_disable(connection, manifest, names):
     for uuid, domain in chosen.items():
         if domain is None:
             plan.notes.append(f"domain {manifest.domains[uuid]['name']} is not there any more")
-            plan.steps.append(Forget(uuid))
+            plan.steps.append(Forget("domains", uuid))
         else:
             disable_domain(plan, connection, manifest, domain)
     if names is not None and not any(uuid in manifest.domains for uuid in chosen):
@@ -194,18 +207,22 @@ def text_before_and_after(manifest, path):
 
 def disable_domain(plan, connection, manifest, domain):
     entry = manifest.domains.get(domain.uuid)
-    now = domain.configuration()
-    if entry and now == entry["before"]:
-        plan.steps.append(Forget(domain.uuid))
+    if not domain.is_persistent:
+        plan.notes.append(f"domain {domain.name} is transient: it has no configuration to take the change back in")
+        plan.steps.append(Forget("domains", domain.uuid))
         return
-    if entry and now == entry.get("after"):
-        text = entry["before"]
+    now = domain.configuration()
+    xml = DomainXml(now)
+    if entry:
+        text = entry["before"] if now == entry.get("after") else without_change(now, entry)
+        if now == entry["before"] or text == xml.text():
+            plan.steps.append(Forget("domains", domain.uuid))
+            return
     else:
-        xml = DomainXml(now)
-        if not xml.has_library() and not entry:
+        if not xml.has_library():
             plan.notes.append(f"domain {domain.name}: disabled already")
             return
-        xml.disable(entry["limit"] if entry else None)
+        xml.disable()
         text = xml.text()
     plan.steps.append(Define(connection, domain, text, "QEMU does not get the library any more"))
     note_time(plan, domain)

@@ -2,8 +2,10 @@
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
 """libvirt's qemu.conf, read and edited by Augeas with libvirt's own lens."""
 
+import os
 import re
 import sys
+from dataclasses import replace
 
 from . import host
 from .host import Failure
@@ -36,15 +38,22 @@ def read():
 
 
 def user(conf):
-    """The user that libvirt runs QEMU as: the one in qemu.conf, else the one of the distribution. None if it does not exist."""
+    """The user that libvirt runs QEMU as, and the group: those in qemu.conf, else those of the distribution. None if one does
+    not exist."""
     names = [conf["user"].lstrip("+")] if "user" in conf else ["libvirt-qemu", "qemu"]
-    return next(filter(None, map(host.find_user, names)), None)
+    found = next(filter(None, map(host.find_user, names)), None)
+    if not found or "group" not in conf:
+        return found
+    gid = host.group_id(conf["group"].lstrip("+"))
+    return None if gid is None else replace(found, gid=gid, groups=os.getgrouplist(found.name, gid))
 
 
 def with_devices(text, devices):
     """The text with these devices in cgroup_device_acl; unchanged if they are listed already."""
     tree = Tree(text)
-    present = tree.value("cgroup_device_acl") or default_acl(text)
+    present = tree.value("cgroup_device_acl")
+    if present is None:
+        present = default_acl(text)
     missing = [device for device in devices if device not in present]
     if not missing:
         return text
@@ -65,9 +74,13 @@ class Tree:
         if Augeas is None:
             raise Failure(f"{sys.executable} has no module augeas; install python3-augeas")
         self.augeas = Augeas(root="/nonexistent", loadpath=LENSES, flags=Augeas.NO_LOAD | Augeas.NO_MODL_AUTOLOAD)
-        self.augeas.set("/in", text)
         try:
+            # The lens wants a line.
+            self.augeas.set("/in", text if text.endswith("\n") else f"{text}\n")
             self.augeas.text_store(LENS, "/in", "/conf")
+        except UnicodeEncodeError as error:
+            line = text.count("\n", 0, error.start) + 1
+            raise Failure(f"{path()}, line {line}: Augeas reads nothing but UTF-8; correct that line")
         except (RuntimeError, ValueError) as error:
             line = self.augeas.get("/augeas/text/conf/error/line")
             where = f"{path()}, line {line}" if line else path()

@@ -7,7 +7,7 @@ import os
 from . import host, pci, qemu_conf, selinux
 from .checks import apparmor
 from .manifest import read_bytes
-from .steps import Remember, RememberNodes, Run, SetNodes, WriteFile
+from .steps import TIMEOUT, Forget, Remember, RememberNodes, Run, SetNodes, WriteFile
 
 SOCKET = "iommufd-rlimit-helper.socket"
 SERVICE = "iommufd-rlimit-helper.service"
@@ -91,6 +91,8 @@ class Setup:
 
     def is_usable(self, path):
         """By the user, as owner and mode of the file have it."""
+        if self.user is None or not os.path.exists(path):
+            return False
         info = os.stat(path)
         if info.st_uid == self.user.uid:
             return info.st_mode & 0o600 == 0o600
@@ -125,7 +127,10 @@ class Setup:
         return encoded(qemu_conf.with_devices(self.text(qemu_conf.path()), [host.DEVICE, *map(pci.link, devices)]))
 
     def restart(self):
-        command = ["systemctl", "restart", host.unit(host.libvirt_daemon_pid())]
+        daemon = host.libvirt_daemon_pid()
+        if not daemon:  # it reads qemu.conf when it starts
+            return Forget("pending", "daemon")
+        command = ["systemctl", "restart", host.unit(daemon)]
         purpose = "libvirt reads qemu.conf; domains that run are not touched"
         return Run([command], purpose, pending="daemon", then=self.connection and self.connection.open)
 
@@ -140,18 +145,18 @@ class Setup:
     def selinux(self):
         if selinux.enforcing() and not selinux.has_module():
             purpose = "SELinux lets QEMU of libvirt use iommufd and the helper"
-            install, remove = selinux.install_module(), remove_module()
-            return [Remember("modules", {selinux.MODULE: {}}), Run(install, purpose, undo=remove)]
+            install = Run(selinux.install_module(), purpose, undo=remove_module)
+            return [Remember("modules", {selinux.MODULE: {}}), install]
         return []
 
     def helper(self):
-        before = {"enabled": is_unit("enabled", SOCKET), "active": is_unit("active", SOCKET)}
+        before = unit_state(SOCKET)
         if all(before.values()):
             return []
         # The service as well, which the first domain would start: here it is seen whether it can.
         command = [["systemctl", "enable", "--now", SOCKET], ["systemctl", "start", SERVICE]]
         purpose = "the helper sets the mode for those whom group kvm lets ask"
-        return [Remember("units", {SOCKET: before}), Run(command, purpose, undo=restore_unit(SOCKET, before))]
+        return [Remember("units", {SOCKET: before}), Run(command, purpose, undo=lambda: change_unit(SOCKET, before))]
 
     # --- the way back
 
@@ -169,9 +174,9 @@ class Setup:
             *([self.run_udev()] if "udev" in due else []),
             *([self.run_apparmor()] if "apparmor" in due else []),
             *([SetNodes(nodes)] if nodes and not {udev_path(), users_udev_path()} & set(changed) else []),
-            *[Run(remove_module(), "as it was", forget=("modules", name)) for name in self.manifest.modules],
+            *[step for name in self.manifest.modules for step in way_back("modules", name, remove_module(), selinux.install_module)],
             *[step for name in self.manifest.groups for step in leave_group(self.manifest, name)],
-            *[Run(restore_unit(*unit), "as it was", forget=("units", unit[0])) for unit in self.manifest.units.items()],
+            *[step for unit in self.manifest.units.items() for step in restore_unit(*unit)],
             *([self.restart()] if "daemon" in due else []),
         ], changed
 
@@ -191,22 +196,44 @@ def node_paths(names):
     return {name: path for name, path in found.items() if path and os.path.exists(path)}
 
 
-def is_unit(state, name):
-    """enabled or active."""
-    return host.run(["systemctl", f"is-{state}", "--quiet", name])[0] == 0
+def way_back(part, name, commands, undo):
+    """The steps that take back what the manifest has there. No command where it is taken back already, by whomever."""
+    return [*([Run(commands, "as it was", undo=undo)] if commands else []), Forget(part, name)]
+
+
+def unit_state(name):
+    return {state: host.run(["systemctl", f"is-{state}", "--quiet", name])[0] == 0 for state in ("enabled", "active")}
+
+
+def change_unit(name, wanted):
+    """The commands that give a unit this state."""
+    now = unit_state(name)
+    verbs = [("stop", "start", "active"), ("disable", "enable", "enabled")]
+    return [["systemctl", on if wanted[state] else off, name] for off, on, state in verbs if wanted[state] != now[state]]
 
 
 def restore_unit(name, before):
-    stop = [] if before["active"] else [["systemctl", "stop", name]]
-    return stop if before["enabled"] else [*stop, ["systemctl", "disable", name]]
+    now = unit_state(name)
+    return way_back("units", name, change_unit(name, {s: before[s] and now[s] for s in now}), lambda: change_unit(name, now))
+
+
+def change_member(name, member):
+    """The commands that have a user in the group, or not."""
+    user = host.find_user(name)
+    if not user or (GROUP in map(host.group_name, user.groups)) == member:
+        return []
+    return [["usermod", "-aG", GROUP, name] if member else ["gpasswd", "-d", name, GROUP]]
 
 
 def leave_group(manifest, name):
     if name not in manifest.groups:
         return []
-    return [Run([["gpasswd", "-d", name, GROUP]], "as it was", forget=("groups", name))]
+    return way_back("groups", name, change_member(name, False), lambda: change_member(name, True))
 
 
 def remove_module():
     """The directory of the socket goes as well: its label is not in the policy any more, and systemd makes it anew."""
+    status, names = host.run(["semodule", "-l"], timeout=TIMEOUT)
+    if status == 0 and selinux.MODULE not in names.split():
+        return []
     return [["semodule", "-r", selinux.MODULE], ["rm", "-rf", f"{host.RUN}/iommufd-rlimit"], *selinux.label()]

@@ -5,10 +5,11 @@
 import difflib
 import os
 import re
+import signal
 import stat
 
 from . import host
-from .domain_xml import DomainXml
+from .domain_xml import DomainXml, without_change
 from .host import Failure
 from .manifest import read_bytes, write_atomically
 
@@ -17,15 +18,16 @@ TIMEOUT = 600  # seconds; semodule takes a minute
 
 
 def difference(before, after, name):
-    """Two texts, as a unified diff."""
+    """Two texts, as a unified diff. Passwords and other secrets may be in the lines around a change: none is shown."""
     lines = [text.splitlines(keepends=True) for text in (before, after)]
     names = [name if text else "/dev/null" for text in (before, after)]
-    # The lines around a change may have passwords in them, so none is shown.
-    return re.sub(r"passwd=(['\"]).*?\1", "passwd='...'", "".join(difflib.unified_diff(*lines, *names, n=2)))
+    changes = "".join(difflib.unified_diff(*lines, *names, n=0))
+    return re.sub(r"(passw\w*)( ?= ?)(['\"]).*?\3", r"\1\2\3...\3", changes)
 
 
 class Step:
     what = ""  # for the plan
+    pending = None  # the command that is due because of it
 
     def show(self):
         """The change as a unified diff, if it is a change of a text."""
@@ -58,6 +60,8 @@ class WriteFile(Step):
         return difference(*texts, self.path)
 
     def record(self, manifest):
+        if read_bytes(self.path) != self.before:
+            raise Failure(f"{self.path} has changed since the plan was made; run this again")
         manifest.record_file(self.path, self.content)
         directory = os.path.dirname(self.path)
         if not os.path.exists(directory):
@@ -75,7 +79,7 @@ class WriteFile(Step):
             write_atomically(self.path, content)
             return
         if os.path.exists(self.path):
-            os.unlink(self.path)
+            os.unlink(os.path.realpath(self.path))
         if self.made and os.path.isdir(self.made) and not os.listdir(self.made):
             os.rmdir(self.made)
 
@@ -84,14 +88,15 @@ class WriteFile(Step):
             del manifest.files[self.path]
 
     def undo(self):
-        self.put(self.before)
+        if self.before is None or read_bytes(self.path) != self.before:
+            self.put(self.before)
 
 
 class Run(Step):
-    """Runs commands. 'pending': due because of a change before it. 'forget': what the manifest need not know any more."""
+    """Runs commands. 'pending': due because of a change before it. 'undo' returns the commands that are to be run then."""
 
-    def __init__(self, commands, purpose, undo=(), pending=None, then=None, forget=None):
-        self.commands, self.undo_commands, self.pending, self.then, self.forget = commands, undo, pending, then, forget
+    def __init__(self, commands, purpose, undo=list, pending=None, then=None):
+        self.commands, self.undo_commands, self.pending, self.then = commands, undo, pending, then
         self.what = f"run {'; '.join(map(' '.join, commands))}: {purpose}"
 
     def apply(self):
@@ -107,12 +112,9 @@ class Run(Step):
 
     def finish(self, manifest):
         manifest.pending.pop(self.pending, None)
-        if self.forget:
-            part, name = self.forget
-            del getattr(manifest, part)[name]
 
     def undo(self):
-        self.run(self.undo_commands)
+        self.run(self.undo_commands())
 
 
 class Remember(Step):
@@ -127,13 +129,13 @@ class Remember(Step):
 
 
 class Forget(Step):
-    """Removes a domain from the manifest that is as it was before."""
+    """Removes from the manifest what is as it was before."""
 
-    def __init__(self, uuid):
-        self.uuid = uuid
+    def __init__(self, part, name):
+        self.part, self.name = part, name
 
     def finish(self, manifest):
-        manifest.domains.pop(self.uuid, None)
+        getattr(manifest, self.part).pop(self.name, None)
 
 
 class RememberNodes(Remember):
@@ -176,8 +178,12 @@ class Define(Step):
         return difference(*(DomainXml(text).text() for text in (self.before, self.text)), f"domain {self.domain.name}")
 
     def record(self, manifest):
+        if self.connection.domain(self.domain.uuid).configuration() != self.before:
+            raise Failure(f"domain {self.domain.name} has changed since the plan was made; run this again")
         if self.entry is not None:
-            known = manifest.domains.setdefault(self.domain.uuid, {"before": self.before})
+            known = manifest.domains.setdefault(self.domain.uuid, {"before": self.before, **self.entry})
+            if self.before not in (known["before"], known.get("after")):  # somebody else has changed it since
+                known["before"] = without_change(self.before, known)
             known.update(self.entry)
 
     def apply(self):
@@ -215,6 +221,8 @@ def carry_out(steps, manifest):
         reason = str(error) or type(error).__name__
         failed = take_back(done)
         if failed:
+            manifest.merge(before)
+            manifest.pending.update({step.pending: True for step in done if step.pending})
             manifest.save()
             raise Failure(f"{reason}; and what was done could not be undone: {'; '.join(failed)}")
         manifest.restore(before)
@@ -222,7 +230,9 @@ def carry_out(steps, manifest):
 
 
 def take_back(done):
-    """Undoes steps, then runs the commands that read the restored files. A failure is printed, and the rest is done."""
+    """Undoes steps, then runs the commands that read the restored files. Returns what fails, and does the rest."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # a second one would leave it half undone; the commands inherit that
     failed = []
     commands = [step for step in done if isinstance(step, Run) and step.pending]
     for action in [step.undo for step in reversed(done)] + [step.apply for step in commands]:

@@ -9,6 +9,7 @@ import re
 import resource
 
 from . import host, pci, setup
+from .domain_xml import DEVICE_NAME
 from .host import Failure
 from .steps import Remember, RememberNodes, Run, Step
 
@@ -44,11 +45,12 @@ def plan_allow(plan, manifest, name, devices, limit_kb):
     user = host.find_user(name)
     if not user:
         raise Failure(f"there is no user '{name}'")
+    name = user.name  # a number is one as well
     if not host.has_device():
         raise Failure(f"there is no {host.DEVICE}; 'iommufd-rlimit-doctor' says why")
     for device in devices:
         # It becomes part of a rule of udev: nothing is taken but what the kernel calls a device.
-        if not re.fullmatch(r"[\w:.-]+", device) or not pci.directory(device):
+        if not DEVICE_NAME.fullmatch(device) or not pci.directory(device):
             raise Failure(f"this host has no device '{device}'; 'lspci -D' shows those there are")
     entry = {"devices": sorted(devices), "limit": limit_kb}
     host_setup = setup.Setup(None, manifest, {}, user)
@@ -66,6 +68,8 @@ def plan_allow(plan, manifest, name, devices, limit_kb):
 
 
 def plan_forbid(plan, manifest, name):
+    user = host.find_user(name)
+    name = user.name if user else name
     if name not in manifest.users:
         plan.notes.append(f"user {name}: nothing was allowed")
         return
@@ -114,11 +118,11 @@ def keeps_environment(text):
 
 
 def group(user):
-    if setup.GROUP in map(host.group_name, user.groups):
+    join = setup.change_member(user.name, True)
+    if not join:
         return []
-    join, leave = ["usermod", "-aG", setup.GROUP, user.name], ["gpasswd", "-d", user.name, setup.GROUP]
     purpose = f"group {setup.GROUP} may use these devices and ask the helper"
-    return [Remember("groups", {user.name: {}}), Run([join], purpose, undo=[leave])]
+    return [Remember("groups", {user.name: {}}), Run(join, purpose, undo=lambda: setup.change_member(user.name, False))]
 
 
 # --- for the user

@@ -2,9 +2,10 @@
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
 """Stands in for the module libvirt. In the directory $STUB_DOMAINS a domain is NAME.xml, its live XML NAME.live.xml while it
 runs; NAME.transient makes it transient, NAME.saved gives it a saved state, 'refuse' has every define refused, 'ignore' has
-it do nothing."""
+it do nothing, 'silent' has the daemon give no answer."""
 
 import os
+import time
 from pathlib import Path
 
 from lxml import etree
@@ -38,6 +39,8 @@ def normal(text):
 
 class open:
     def __init__(self, uri):
+        if (directory() / "silent").exists():
+            time.sleep(60)
         if (directory() / "down").exists():
             raise libvirtError("Failed to connect socket", 38)
 
