@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import unittest
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
@@ -29,7 +30,7 @@ HERE = Path(__file__).resolve().parent
 SCRIPT = HERE.parent.parent / "scripts/commands/iommufd-rlimit-libvirt"
 sys.path[:0] = [str(HERE / "stubs"), str(SCRIPT.parent)]
 
-from iommufd_rlimit import host, manifest, obstacles, qemu_conf, selinux, setup, users  # noqa: E402
+from iommufd_rlimit import connection, host, manifest, obstacles, qemu_conf, selinux, setup, users  # noqa: E402
 from iommufd_rlimit.domain_xml import DomainXml, properties  # noqa: E402
 
 loader = SourceFileLoader("script", str(SCRIPT))
@@ -60,12 +61,14 @@ class LibvirtTest(unittest.TestCase):
     def setUp(self):
         scratch = tempfile.TemporaryDirectory()
         self.addCleanup(scratch.cleanup)
+        self.addCleanup(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))  # which an undo ignores
         self.root = Path(scratch.name)
         (self.root / "domains").mkdir()
         for name in ("PROC", "SYS", "ETC", "RUN"):
             self.patch(host, name, str(self.root / name.lower()))
             (self.root / name.lower()).mkdir()
         self.patch(host, "DEVICE", self.write("dev/iommu"))
+        self.real_find_user = host.find_user
         self.patch(host, "has_device", lambda: os.path.exists(host.DEVICE))
         self.patch(host, "run", self.run_command)
         self.patch(host, "find_user", lambda name: host.User(name, 64055, 64055, [64055, 36]))
@@ -208,8 +211,12 @@ class LibvirtTest(unittest.TestCase):
         self.assertIn(
             "limit of 512 MiB does not cover 1 GiB of memory and 16 MiB of its devices: add --limit 2072M", said
         )
-        with self.assertRaises(SystemExit):
-            self.run_script("enable", "web1", "--limit", "2")
+        self.assertEqual(self.domain().limit_kb(), 2 << 20)
+        said = self.run_script("enable", "--all", "--limit", "512M", "--yes", status=1)
+        self.assertFalse(self.domain(2).is_enabled())
+        for size in ("2", "0M", "00G", "-1G", "\u00b2G"):
+            with self.assertRaises(SystemExit):
+                self.run_script("enable", "web1", "--limit", size)
 
     def test_limit_behind_an_emulated_iommu(self):
         """Each device may map all memory, into an address space of its own."""
@@ -274,6 +281,12 @@ class LibvirtTest(unittest.TestCase):
         os.rmdir(self.root / "sys/bus/pci/devices/0000:01:00.0/vfio-dev/vfio1")
         said = self.run_script("enable", "web1", "--dry-run")
         self.assertIn("device 0000:01:00.0 is bound to no driver: before the domain starts, run: driverctl", said)
+        for driver, text in (
+            ("mlx5_core", "device 0000:01:00.0 is bound to mlx5_core, which is not a VFIO driver: before"),
+            ("vfio-pci", "driver vfio-pci made no file for device 0000:01:00.0: before the domain starts, boot a kernel"),
+        ):
+            with mock.patch.object(setup.pci, "driver", lambda _: driver):
+                self.assertIn(text, self.run_script("enable", "web1", "--dry-run"))
 
     def test_what_others_care_for_is_left_to_them(self):
         self.patch(setup.pci, "node", lambda name: self.write(f"dev/vfio/{name}"))
@@ -727,12 +740,128 @@ class LibvirtTest(unittest.TestCase):
         self.assertIn("only root can change", self.run_script("enable", "web1", status=2))
         self.assertIn("only root can say", self.run_script("forbid", "alice", status=2))
 
+    def test_no_answer(self):
+        """A daemon that takes connections, and says nothing: the command ends by itself, and by a signal."""
+        self.write("domains/silent")
+        with mock.patch.object(connection, "TIMEOUT", 0.1):
+            said = self.run_script("enable", "web1", "--yes", status=2)
+        self.assertIn("libvirt's daemon has not answered 'open' for 0.1 s; restart it", said)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            threading.Timer(0.5, os.kill, [os.getpid(), number]).start()
+            self.assertIn("interrupted; nothing was changed", self.run_script("enable", "web1", "--yes", status=2))
+
+    def test_end_of_input_is_a_no(self):
+        before = self.snapshot()
+        with mock.patch.object(sys, "argv", ["", "enable", "web1"]), mock.patch.object(sys.stdin, "isatty", lambda: True):
+            with mock.patch("builtins.input", mock.Mock(side_effect=EOFError)), contextlib.redirect_stdout(io.StringIO()):
+                self.assertEqual(script.main(), 1)
+        self.assertEqual(self.snapshot(), before)
+
+    def test_damaged_manifest(self):
+        uuid = "11111111-2222-3333-4444-000000000001"
+        domain = {"name": "web1", "before": self.xml()}
+        for text in ("", "[]", "null", "{}", "\0", *(json.dumps({"schema": 1, **part}) for part in (
+            {"files": []}, {"domains": {uuid: domain}}, {"files": {"/x": None}}, {"users": {"alice": ["x"]}}
+        ))):
+            self.write("var/lib/shim/manifest.json", text)
+            for command in ("enable", "disable"):
+                self.assertIn("manifest.json is damaged: ", self.run_script(command, "--all", "--yes", status=2), text)
+
+    def test_files_of_others_beside_the_manifest(self):
+        self.run_script("enable", "web1", "--yes")
+        backup = Path(self.write("var/lib/shim/manifest.json.bak"))
+        (backup.parent / "old").mkdir()
+        self.run_script("disable", "--all", "--yes")
+        self.assertEqual({path.name for path in backup.parent.iterdir()}, {backup.name, "old"})
+
+    def test_secrets_are_not_shown(self):
+        """Those in lines around a change, and one that somebody has changed since."""
+        secret = "<qemu:arg value='-object'/><qemu:arg value='secret,id=s,data=geheim'/></qemu:com"
+        self.define(1, DOMAIN.replace("</qemu:com", secret))
+        conf = self.root / "etc/libvirt/qemu.conf"
+        conf.write_text('vnc_password = "geheim"\ncgroup_device_acl = [ "/dev/null" ]\n')
+        said = self.run_script("enable", "web1", "--yes")
+        conf.write_text(conf.read_text() + 'spice_password = "geheim"\n')
+        said += self.run_script("disable", "--all", "--yes", status=1)
+        self.assertIn('-spice_password = "..."', said)
+        self.assertNotIn("geheim", said)
+
+    def test_texts_of_qemu_conf(self):
+        conf = self.root / "etc/libvirt/qemu.conf"
+        added = f'"{host.DEVICE}", "/dev/vfio/by-path/0000:01:00.0"'
+        default = ", ".join(f'"{path}"' for path in qemu_conf.DEFAULT_ACL)
+        for text, becomes in (
+            (None, f"\ncgroup_device_acl = [ {default}, {added}]\n"),
+            ("", f"\ncgroup_device_acl = [ {default}, {added}]\n"),
+            ('user = "qemu"', f'user = "qemu"\ncgroup_device_acl = [ {default}, {added}]\n'),
+            ("cgroup_device_acl = [ ]\n", f"cgroup_device_acl = [ {added}]\n"),
+        ):
+            os.unlink(conf) if text is None else conf.write_text(text)
+            self.run_script("enable", "web1", "--yes")
+            self.assertEqual(conf.read_text(), becomes)
+            self.run_script("disable", "--all", "--yes")
+            self.assertEqual(conf.read_text() if conf.exists() else None, text)
+            conf.touch()
+        conf.write_bytes(b'user = "qemu"\n# caf\xe9\n')
+        said = self.run_script("enable", "web1", "--yes", status=2)
+        self.assertIn("qemu.conf, line 2: Augeas reads nothing but UTF-8; correct that line", said)
+
+    def test_user_and_group_of_qemu(self):
+        """Of qemu.conf, and those that a domain alone has."""
+        self.patch(host, "find_user", lambda name: host.User(name, 107, 107, [107]) if name in ("qemu", "vm") else None)
+        self.patch(host, "group_id", lambda name: {"kvm": 36, "1234": 1234}.get(name))
+        self.patch(os, "getgrouplist", lambda name, gid: [gid])
+        conf = {"user": "qemu"}
+        self.assertEqual(qemu_conf.user({**conf, "group": "kvm"}), host.User("qemu", 107, 36, [36]))
+        self.assertEqual(qemu_conf.user({**conf, "group": "+1234"}).groups, [1234])
+        self.assertEqual(qemu_conf.user(conf).groups, [107])
+        self.assertIsNone(qemu_conf.user({**conf, "group": "nope"}))
+        asked = []
+        self.patch(obstacles, "obstacle", lambda emulator, conf, user, is_session: asked.append(user) or "")
+        label = "<seclabel type='static' model='dac' relabel='yes'><label>+vm:+kvm</label></seclabel><devices>"
+        self.define(1, DOMAIN.replace("<devices>", label))
+        self.run_script("enable", "--all", "--yes")
+        self.assertEqual(asked, [host.User("vm", 107, 36, [36]), host.User("qemu", 107, 107, [107])])
+
+    def test_user_of_qemu_is_gone(self):
+        self.run_script("enable", "web1", "web2", "--yes")
+        os.unlink(host.DEVICE)
+        self.patch(host, "find_user", lambda _: None)
+        self.assertIn("still enabled: web2", self.run_script("disable", "web1", "--dry-run"))
+
+    def test_numbers_of_users(self):
+        self.assertIsNone(self.real_find_user("\u00b2"))
+        self.assertIsNone(self.real_find_user("9" * 30))
+        self.assertEqual(self.real_find_user("0").name, "root")
+
+    def test_daemon_of_a_container(self):
+        self.write("proc/3/comm", "libvirtd\n")
+        self.write("proc/3/status", "Uid:\t0\t0\t0\t0\nNSpid:\t3\t1\n")
+        self.write("proc/5/status", "Uid:\t0\t0\t0\t0\nNSpid:\t5\n")
+        with mock.patch.object(os, "listdir", lambda path: ["3", "5"] if path == host.PROC else []):
+            self.assertEqual(host.libvirt_daemon_pid(), 5)
+
+    def test_daemon_that_has_ended(self):
+        """After its idle timeout; it reads qemu.conf when it starts."""
+        before = self.snapshot()
+        self.write("etc/security/limits.d/other.conf")
+        self.run_script("enable", "web1", "--yes")
+        self.run_script("allow", "alice", "--limit", "2G", "0000:01:00.0", "--yes")
+        self.run_script("disable", "--all", "--yes")
+        self.write("proc/5/comm", "other\n")
+        self.commands.clear()
+        self.run_script("forbid", "alice", "--yes")
+        self.assertNotIn("restart", sum(self.commands, []))
+        self.assertFalse(self.manifest_exists())
+        self.assertEqual((self.root / "etc/libvirt/qemu.conf").read_text(), CONF)
+        self.assertEqual(self.snapshot()[2], before[2])
+
     # --- a user's own session
 
     def as_user(self):
         """Everything after this is done by a user, with libvirt of this user's session."""
         environment = {"LIBVIRT_DEFAULT_URI": "qemu:///session", "XDG_STATE_HOME": str(self.root / "states")}
-        self.patch(os, "environ", {**os.environ, **environment, "XDG_RUNTIME_DIR": str(self.root / "run")})
+        self.patch(os, "environ", {**os.environ, **environment, "HOME": str(self.root / "run")})
         self.patch(os, "geteuid", lambda: 1000)
         self.patch(host, "process_user", lambda _: host.User("alice", 1000, 1000, [1000, 36]))
         self.patch(users.resource, "getrlimit", lambda _: (self.may_lock, -1))
@@ -778,6 +907,8 @@ class LibvirtTest(unittest.TestCase):
         self.assertIn("user alice may use", said)
         self.run_script("allow", "bob", "--limit", "4G", "0000:02:00.0", "--yes")
         self.assertIn("Nothing to allow", self.run_script("allow", "bob", "--limit", "4G", "0000:02:00.0", "--yes"))
+        with mock.patch.object(host, "find_user", lambda name: host.User("bob", 1001, 1001, [1001, 36])):
+            self.assertIn("Nothing to allow", self.run_script("allow", "1001", "--limit", "4G", "0000:02:00.0", "--yes"))
         limits = (self.root / "etc/security/limits.d/iommufd-rlimit.conf").read_text()
         self.assertIn("\nalice - memlock 2097152\nbob - memlock 4194304\n", limits)
         rules = self.root / "etc/udev/rules.d/72-iommufd-rlimit-users.rules"
@@ -788,9 +919,10 @@ class LibvirtTest(unittest.TestCase):
         self.run_script("forbid", "alice", "--yes")
         self.assertNotIn("0000:01:00.0", rules.read_text())
         self.assertEqual(self.units, {"enabled", "active"})
-        self.run_script("forbid", "bob", "--yes")
+        with mock.patch.object(host, "find_user", lambda name: host.User("bob", 1001, 1001, [1001, 36])):
+            self.run_script("forbid", "1001", "--yes")
         self.assertEqual(self.snapshot(), before)
-        self.assertIn("nothing was allowed", self.run_script("forbid", "bob", "--yes"))
+        self.assertIn("user bob: nothing was allowed", self.run_script("forbid", "bob", "--yes"))
 
     def test_allow_where_apparmor_cleans_the_environment(self):
         self.write("sys/module/apparmor/parameters/enabled", "Y\n")
@@ -855,15 +987,35 @@ class LibvirtTest(unittest.TestCase):
         self.assertEqual(properties("vfio-pci,id=a,,b,x"), {"type": "vfio-pci", "id": "a,b", "x": ""})
         self.assertEqual(properties('{"qom-type": "iommufd", "id": "i"}')["type"], "iommufd")
         self.assertEqual(properties('{"driver": "vfio-pci", "host": "0000:01:00.0"}')["type"], "vfio-pci")
+        for text in ("qom-type=iommufd,id=i", "{'qom-type': 'iommufd', 'id': 'i'}", """{'qom-type':"iommufd",'id':"i"}"""):
+            self.assertEqual(properties(text), {"type": "iommufd", "qom-type": "iommufd", "id": "i"})
+        self.assertEqual(properties('{"driver": 5, "host": 7}'), {"type": "5", "driver": "5", "host": "7"})
+        self.assertEqual(properties("{broken"), {"type": ""})
+        self.assertEqual(properties("driver=vfio-pci,host=1:0.0")["type"], "vfio-pci")
 
     def test_devices(self):
         xml = DOMAIN.replace("host=0000:0N:00.0", "sysfsdev=/sys/bus/pci/devices/0000:07:00.0")
         self.assertEqual(DomainXml(xml).devices(), ["0000:07:00.0"])
         self.assertEqual(DomainXml(DOMAIN.replace("0000:0N:00.0", "07:00.0")).devices(), ["0000:07:00.0"])
         self.assertEqual(DomainXml(DOMAIN.replace(",iommufd=", ",id=")).devices(), [])
+        for given, name in (
+            ("host=0000:C1:00.0", "0000:c1:00.0"),
+            ("host=1:0.0", "0000:01:00.0"),
+            ("host=10000:E1:00.0", "10000:e1:00.0"),
+            ("sysfsdev=/sys/bus/pci/devices/0000:07:00.0/", "0000:07:00.0"),
+            ("sysfsdev=/sys/bus/mdev/devices/1111-22", "1111-22"),
+        ):
+            self.assertEqual(DomainXml(DOMAIN.replace("host=0000:0N:00.0", given)).devices(), [name])
+        # None becomes part of a rule of udev that is not the name of a device.
+        for name in ("*", "0000:01:00.0&quot;, RUN+=&quot;x", "..", "0000:0[12]:00.0"):
+            self.assertEqual(DomainXml(DOMAIN.replace("0000:0N:00.0", name)).devices(), [])
 
     def test_two_at_a_time(self):
         with manifest.lock():
+            self.assertIn("another iommufd-rlimit-libvirt is at work", self.run_script("enable", "web1", status=2))
+        self.as_user()
+        with manifest.lock():
+            os.environ["XDG_RUNTIME_DIR"] = str(self.root / "var")  # another login of the same user
             self.assertIn("another iommufd-rlimit-libvirt is at work", self.run_script("enable", "web1", status=2))
 
 
