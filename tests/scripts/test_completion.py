@@ -34,11 +34,12 @@ class CompletionTest(unittest.TestCase):
     def complete(self, *words):
         """What the last of the words may become."""
         with tempfile.TemporaryDirectory() as stubs:
-            Path(stubs, "virsh").write_text("#!/bin/sh\necho web db\n")
+            Path(stubs, "virsh").write_text("#!/bin/sh\nprintf '%s\\n' web db '$(touch${IFS}pwned)' ''\n")
             os.chmod(f"{stubs}/virsh", 0o755)
             environment = {**os.environ, "PATH": f"{stubs}:{os.environ['PATH']}"}
             command = ["bash", "-c", COMPLETE, "bash", TOP / "scripts/commands/bash-completion/iommufd-rlimit", *words]
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+            done = subprocess.run(command, env=environment, cwd=stubs, capture_output=True, text=True, timeout=60)
+            self.assertEqual(os.listdir(stubs), ["virsh"])
         self.assertEqual(done.stderr, "")
         return set(done.stdout.split())
 
@@ -59,7 +60,9 @@ class CompletionTest(unittest.TestCase):
             self.assertEqual(self.complete(name, command, "--"), self.options(name, command))
 
     def test_arguments(self):
-        self.assertEqual(self.complete("iommufd-rlimit-doctor", "--domain", ""), {"web", "db"})
+        domains = {"web", "db", r"\$\(touch\$\{IFS\}pwned\)"}  # of which no shell runs one
+        self.assertEqual(self.complete("iommufd-rlimit-doctor", "--domain", ""), domains)
+        self.assertEqual(self.complete("iommufd-rlimit-libvirt", "enable", "$"), domains - {"web", "db"})
         self.assertEqual(self.complete("iommufd-rlimit-libvirt", ""), {"allow", "disable", "enable", "forbid", "--help", "--version"})
         self.assertEqual(self.complete("iommufd-rlimit-libvirt", "enable", "w"), {"web"})
         self.assertEqual(self.complete("iommufd-rlimit-libvirt", "enable", "--limit", ""), set())
