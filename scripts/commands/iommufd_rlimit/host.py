@@ -80,7 +80,7 @@ def find_user(name):
     """The user of this name or number; None if there is none."""
     try:
         entry = pwd.getpwuid(int(name)) if re.fullmatch("[0-9]+", name) else pwd.getpwnam(name)
-    except (KeyError, OverflowError):
+    except KeyError:
         return None
     return User(entry.pw_name, entry.pw_uid, entry.pw_gid, os.getgrouplist(entry.pw_name, entry.pw_gid))
 

@@ -71,6 +71,8 @@ def plan_enable(connection, manifest, names, limit_kb):
         if qemu not in checked:
             runs_as = qemu_conf.user({**conf, **own}) if own else user
             checked[qemu] = obstacles.obstacle(xml.emulator, conf, runs_as, connection.is_session)
+            if own and not runs_as:
+                checked[qemu] = f"this host does not have the user or the group of its <seclabel>: virsh edit {domain.name}"
         if checked[qemu]:
             plan.obstacle(f"domain {domain.name}: {checked[qemu]}")
             continue

@@ -91,7 +91,7 @@ class Setup:
 
     def is_usable(self, path):
         """By the user, as owner and mode of the file have it."""
-        if self.user is None or not os.path.exists(path):
+        if self.user is None:  # who is gone since
             return False
         info = os.stat(path)
         if info.st_uid == self.user.uid:
