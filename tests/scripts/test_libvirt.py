@@ -285,7 +285,10 @@ class LibvirtTest(unittest.TestCase):
         self.assertIn("device 0000:01:00.0 is bound to no driver: before the domain starts, run: driverctl", said)
         for driver, text in (
             ("mlx5_core", "device 0000:01:00.0 is bound to mlx5_core, which is not a VFIO driver: before"),
-            ("vfio-pci", "driver vfio-pci made no file for device 0000:01:00.0: before the domain starts, boot a kernel"),
+            (
+                "vfio-pci",
+                "driver vfio-pci made no file for device 0000:01:00.0: before the domain starts, boot a kernel",
+            ),
         ):
             with mock.patch.object(setup.pci, "driver", lambda _: driver):
                 self.assertIn(text, self.run_script("enable", "web1", "--dry-run"))
@@ -452,7 +455,9 @@ class LibvirtTest(unittest.TestCase):
         ):
             self.failing = failing
             said = self.run_script("disable", "--all", "--yes", status=2)
-            self.assertIn(f"'{' '.join(failing)}' fails with status 1: it is broken; what was done before that is", said)
+            self.assertIn(
+                f"'{' '.join(failing)}' fails with status 1: it is broken; what was done before that is", said
+            )
             after = self.snapshot()
             self.assertEqual((after[0].keys(), after[2]), (before[0].keys(), before[2]), failing)
             self.assertEqual(self.domain().text(), DomainXml(before[0][str(self.root / "domains/web1.xml")]).text())
@@ -474,8 +479,10 @@ class LibvirtTest(unittest.TestCase):
         self.assertIn("and what was done could not be undone: ", said)
         left = json.loads((self.root / "var/lib/shim/manifest.json").read_text())
         self.assertEqual(left["pending"].keys(), {"udev", "daemon"})
-        self.assertEqual({part: left[part].keys() for part in ("files", "domains", "units")},
-                         {part: entries[part].keys() for part in ("files", "domains", "units")})
+        self.assertEqual(
+            {part: left[part].keys() for part in ("files", "domains", "units")},
+            {part: entries[part].keys() for part in ("files", "domains", "units")},
+        )
         os.unlink(self.root / "domains/down")
         self.run_script("disable", "--all", "--yes")
         self.assertEqual(self.snapshot(), before)
@@ -615,7 +622,9 @@ class LibvirtTest(unittest.TestCase):
         self.write("sys/fs/selinux/enforce", "1")
         self.patch(selinux, "knows", lambda context: "module" in self.units)
         real, before = self.run_command, self.snapshot()
-        self.patch(host, "run", lambda c, *_, **__: (6, "no") if c[0] == "usermod" or c[:2] == ["semodule", "-i"] else real(c))
+        self.patch(
+            host, "run", lambda c, *_, **__: (6, "no") if c[0] == "usermod" or c[:2] == ["semodule", "-i"] else real(c)
+        )
         said = self.run_script("allow", "alice", "--limit", "2G", "0000:01:00.0", "--yes", status=2)
         self.assertIn("fails with status 6: no; what was done before that is undone", said)
         os.unlink(self.root / "sys/fs/selinux/enforce")
@@ -754,17 +763,34 @@ class LibvirtTest(unittest.TestCase):
 
     def test_end_of_input_is_a_no(self):
         before = self.snapshot()
-        with mock.patch.object(sys, "argv", ["", "enable", "web1"]), mock.patch.object(sys.stdin, "isatty", lambda: True):
-            with mock.patch("builtins.input", mock.Mock(side_effect=EOFError)), contextlib.redirect_stdout(io.StringIO()):
+        with mock.patch.object(sys, "argv", ["", "enable", "web1"]), mock.patch.object(
+            sys.stdin, "isatty", lambda: True
+        ):
+            with mock.patch("builtins.input", mock.Mock(side_effect=EOFError)), contextlib.redirect_stdout(
+                io.StringIO()
+            ):
                 self.assertEqual(script.main(), 1)
         self.assertEqual(self.snapshot(), before)
 
     def test_damaged_manifest(self):
         uuid = "11111111-2222-3333-4444-000000000001"
         domain = {"name": "web1", "before": self.xml()}
-        for text in ("", "[]", "null", "{}", "\0", *(json.dumps({"schema": 1, **part}) for part in (
-            {"files": []}, {"domains": {uuid: domain}}, {"files": {"/x": None}}, {"users": {"alice": ["x"]}}
-        ))):
+        for text in (
+            "",
+            "[]",
+            "null",
+            "{}",
+            "\0",
+            *(
+                json.dumps({"schema": 1, **part})
+                for part in (
+                    {"files": []},
+                    {"domains": {uuid: domain}},
+                    {"files": {"/x": None}},
+                    {"users": {"alice": ["x"]}},
+                )
+            ),
+        ):
             self.write("var/lib/shim/manifest.json", text)
             for command in ("enable", "disable"):
                 self.assertIn("manifest.json is damaged: ", self.run_script(command, "--all", "--yes", status=2), text)
@@ -826,7 +852,9 @@ class LibvirtTest(unittest.TestCase):
         self.assertEqual(asked, [host.User("vm", 107, 36, [36]), host.User("qemu", 107, 107, [107])])
         self.define(1, DOMAIN.replace("<devices>", label.replace("vm", "gone")))
         said = self.run_script("enable", "web1", "--yes", status=1)
-        self.assertIn("domain web1: this host does not have the user or the group of its <seclabel>: virsh edit web1", said)
+        self.assertIn(
+            "domain web1: this host does not have the user or the group of its <seclabel>: virsh edit web1", said
+        )
 
     def test_user_of_qemu_is_gone(self):
         self.run_script("enable", "web1", "web2", "--yes")
@@ -912,7 +940,9 @@ class LibvirtTest(unittest.TestCase):
         self.run_script("allow", "bob", "--limit", "4G", "0000:02:00.0", "--yes")
         self.assertIn("Nothing to allow", self.run_script("allow", "bob", "--limit", "4G", "0000:02:00.0", "--yes"))
         with mock.patch.object(host, "find_user", lambda name: host.User("bob", 1001, 1001, [1001, 36])):
-            self.assertIn("Nothing to allow", self.run_script("allow", "1001", "--limit", "4G", "0000:02:00.0", "--yes"))
+            self.assertIn(
+                "Nothing to allow", self.run_script("allow", "1001", "--limit", "4G", "0000:02:00.0", "--yes")
+            )
         limits = (self.root / "etc/security/limits.d/iommufd-rlimit.conf").read_text()
         self.assertIn("\nalice - memlock 2097152\nbob - memlock 4194304\n", limits)
         rules = self.root / "etc/udev/rules.d/72-iommufd-rlimit-users.rules"
@@ -991,7 +1021,11 @@ class LibvirtTest(unittest.TestCase):
         self.assertEqual(properties("vfio-pci,id=a,,b,x"), {"type": "vfio-pci", "id": "a,b", "x": ""})
         self.assertEqual(properties('{"qom-type": "iommufd", "id": "i"}')["type"], "iommufd")
         self.assertEqual(properties('{"driver": "vfio-pci", "host": "0000:01:00.0"}')["type"], "vfio-pci")
-        for text in ("qom-type=iommufd,id=i", "{'qom-type': 'iommufd', 'id': 'i'}", """{'qom-type':"iommufd",'id':"i"}"""):
+        for text in (
+            "qom-type=iommufd,id=i",
+            "{'qom-type': 'iommufd', 'id': 'i'}",
+            """{'qom-type':"iommufd",'id':"i"}""",
+        ):
             self.assertEqual(properties(text), {"type": "iommufd", "qom-type": "iommufd", "id": "i"})
         self.assertEqual(properties('{"driver": 5, "host": 7}'), {"type": "5", "driver": "5", "host": "7"})
         self.assertEqual(properties("{broken"), {"type": ""})

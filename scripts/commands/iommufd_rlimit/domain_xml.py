@@ -95,11 +95,8 @@ class DomainXml:
 
     def devices(self):
         """The names in sysfs of those on an iommufd that QEMU opens."""
-        given = [
-            found
-            for found in self.arguments("device")
-            if found["type"].startswith("vfio-pci") and "iommufd" in found
-        ]
+        of_vfio = [found for found in self.arguments("device") if found["type"].startswith("vfio-pci")]
+        given = [found for found in of_vfio if "iommufd" in found]
         paths = [found.get("sysfsdev") or found.get("host") or "" for found in given]
         names = [os.path.basename(path.rstrip("/")) for path in paths]
         # A <hostdev>, with the property added.

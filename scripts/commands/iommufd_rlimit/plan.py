@@ -67,12 +67,14 @@ def plan_enable(connection, manifest, names, limit_kb):
             plan.obstacle(f"domain {domain.name} is transient: {fix}")
             continue
         own = {} if connection.is_session else xml.runs_as()
+        runs_as = qemu_conf.user({**conf, **own}) if own else user
+        if own and not runs_as:
+            what = "this host does not have the user or the group of its <seclabel>"
+            plan.obstacle(f"domain {domain.name}: {what}: virsh edit {domain.name}")
+            continue
         qemu = (xml.emulator, *own.values())
         if qemu not in checked:
-            runs_as = qemu_conf.user({**conf, **own}) if own else user
             checked[qemu] = obstacles.obstacle(xml.emulator, conf, runs_as, connection.is_session)
-            if own and not runs_as:
-                checked[qemu] = f"this host does not have the user or the group of its <seclabel>: virsh edit {domain.name}"
         if checked[qemu]:
             plan.obstacle(f"domain {domain.name}: {checked[qemu]}")
             continue
@@ -92,8 +94,7 @@ def plan_enable(connection, manifest, names, limit_kb):
     if not connection.is_session:
         plan.steps = setup.Setup(connection, manifest, conf, user).steps(devices)
     for domain, xml, _, new in wanted.values():
-        source = "as --limit says" if limit_kb is not None else ""
-        enable_domain(plan, connection, domain, xml, new, source)
+        enable_domain(plan, connection, domain, xml, new, "as --limit says" if limit_kb else "")
     limits = [limit for _, _, limit, _ in wanted.values()]
     limits += [xml.limit_kb() for xml in xmls[len(wanted) :] if xml.limit_kb()]
     if not plan.is_empty():

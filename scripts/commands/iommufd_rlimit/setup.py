@@ -174,7 +174,7 @@ class Setup:
             *([self.run_udev()] if "udev" in due else []),
             *([self.run_apparmor()] if "apparmor" in due else []),
             *([SetNodes(nodes)] if nodes and not {udev_path(), users_udev_path()} & set(changed) else []),
-            *[step for name in self.manifest.modules for step in way_back("modules", name, remove_module(), selinux.install_module)],
+            *[step for name in self.manifest.modules for step in leave_module(name)],
             *[step for name in self.manifest.groups for step in leave_group(self.manifest, name)],
             *[step for unit in self.manifest.units.items() for step in restore_unit(*unit)],
             *([self.restart()] if "daemon" in due else []),
@@ -209,12 +209,13 @@ def change_unit(name, wanted):
     """The commands that give a unit this state."""
     now = unit_state(name)
     verbs = [("stop", "start", "active"), ("disable", "enable", "enabled")]
-    return [["systemctl", on if wanted[state] else off, name] for off, on, state in verbs if wanted[state] != now[state]]
+    return [["systemctl", on if wanted[s] else off, name] for off, on, s in verbs if wanted[s] != now[s]]
 
 
 def restore_unit(name, before):
     now = unit_state(name)
-    return way_back("units", name, change_unit(name, {s: before[s] and now[s] for s in now}), lambda: change_unit(name, now))
+    wanted = {state: before[state] and now[state] for state in now}  # nothing that is off is turned on
+    return way_back("units", name, change_unit(name, wanted), lambda: change_unit(name, now))
 
 
 def change_member(name, member):
@@ -229,6 +230,10 @@ def leave_group(manifest, name):
     if name not in manifest.groups:
         return []
     return way_back("groups", name, change_member(name, False), lambda: change_member(name, True))
+
+
+def leave_module(name):
+    return way_back("modules", name, remove_module(), selinux.install_module)
 
 
 def remove_module():
