@@ -39,6 +39,7 @@ cached() {
 			exec "$@" "$built.new"
 		) || exit
 		sync --file-system "$built.new"
+		touch "$built.new" # a root's date is that of the package that has the directory
 		mv "$built.new" "$built"
 		remove_unused "$name"
 	fi
