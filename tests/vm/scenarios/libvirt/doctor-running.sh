@@ -67,7 +67,8 @@ printf 'user = "root"\nclear_emulator_capabilities = 0\n' >>/etc/libvirt/qemu.co
 systemctl restart libvirtd
 domain_runs web1
 broken accounting 'has CAP_IPC_LOCK: the kernel does not account its memory' \
-	"sed -i -E .*(user|clear_emulator_capabilities) .*=/d.*; systemctl restart libvirtd.service; $again"
+	'virsh shutdown web1; while virsh list --name | grep -qx web1; do sleep 5; done; '\
+'sed -i -E .*(user|clear_emulator_capabilities) .*=/d.*; systemctl restart libvirtd.service; virsh start web1'
 mended
 runs_as_it_should
 
