@@ -17,7 +17,7 @@ def check_accounting(target):
             yield WARNING, what, "run QEMU as an unprivileged user: --user of qemu-iommufd-rlimit"
             return
         default = f"sed -i -E '/^(user|clear_emulator_capabilities) *=/d' {qemu_conf.path()}"
-        # libvirt, with another user for QEMU, loses a domain that runs.
+        # Off before the restart: libvirt 11.3, just started, may say of a domain that it is told to end that it does not run.
         off = f"virsh shutdown {target.domain}; while virsh list --name | grep -qx {target.domain}; do sleep 5; done"
         restart = f"systemctl restart {host.unit(target.daemon)}; virsh start {target.domain}"
         yield WARNING, what, f"{off}; {default}; {restart}"
