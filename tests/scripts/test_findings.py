@@ -48,7 +48,7 @@ NOT_RUN = {
     "start process .* again without .*": "only who started it knows how",
     "start the container with --device .*": "the machine has no containers",
     "take a build of .* that is dynamically linked and opens files through libc": "the machine has no other",
-    ".*": "a hint of the library: tests/unit/test_hint.c has all of them",
+    "user .* cannot set mode process: outcome=.* .*": "a hint of the library: tests/unit/test_hint.c has all of them",
 }
 
 
@@ -91,7 +91,9 @@ def findings():
                 state, message, fix = node.elts
                 if state.id in ("PROBLEM", "WARNING", "level"):
                     messages.update(alternatives(message, path, function))
-                    fixes.update(filter(None, alternatives(fix, path, function)))
+                    for text in filter(None, alternatives(fix, path, function)):
+                        # A fix that does not come from the doctor is known by its message.
+                        fixes.update([text] if words(text) else alternatives(message, path, function))
     return messages, fixes
 
 
@@ -115,7 +117,7 @@ def is_fix(fix, asserted):
     """The same of a fix, which a scenario looks for as a whole."""
     one, other = words(fix), words(asserted)
     same = common(one, other)
-    return one == other or same > 0 and same + fix.count(HOLE) >= 0.8 * max(len(one), len(other))
+    return same > 0 and same + fix.count(HOLE) >= 0.8 * max(len(one), len(other))
 
 
 class Provocation(NamedTuple):

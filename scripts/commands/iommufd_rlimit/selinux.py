@@ -46,8 +46,9 @@ def has_module():
     return knows(HELPER)
 
 
-def install_module():
-    return [["semodule", "-i", str(host.sample(f"{MODULE}.cil"))], *label()]
+def module():
+    """The file that it is installed from."""
+    return str(host.sample(f"{MODULE}.cil"))
 
 
 def label():

@@ -145,7 +145,7 @@ class Setup:
     def selinux(self):
         if selinux.enforcing() and not selinux.has_module():
             purpose = "SELinux lets QEMU of libvirt use iommufd and the helper"
-            install = Run(selinux.install_module(), purpose, undo=remove_module)
+            install = Run(install_module(), purpose, undo=remove_module)
             return [Remember("modules", {selinux.MODULE: {}}), install]
         return []
 
@@ -233,7 +233,11 @@ def leave_group(manifest, name):
 
 
 def leave_module(name):
-    return way_back("modules", name, remove_module(), selinux.install_module)
+    return way_back("modules", name, remove_module(), install_module)
+
+
+def install_module():
+    return [["semodule", "-i", selinux.module()], *selinux.label()]
 
 
 def remove_module():

@@ -16,15 +16,19 @@ def check_limit(target):
     if target.domain:
         parts = f"{mib(target.xml.memory_kb())} of memory, {mib(target.xml.bars_kb())} of devices, a page of {host.PAGE_KB} KiB"
         least = target.xml.least_kb()
-        fix = f"{target.enable_with_limit()}; {target.restart()}" if target.pid else target.enable_with_limit()
     else:
         least = host.process_kb(target.pid, "VmPin")
         parts = f"{mib(least)} that it pins"
-        fix = f"prlimit --pid {target.pid} --memlock={least * 1024}"
     if limit is not None and least > limit:
-        yield PROBLEM, f"the limit of {mib(limit)} does not cover {parts}", fix
+        yield PROBLEM, f"the limit of {mib(limit)} does not cover {parts}", raise_limit(target, least)
     else:
         yield OK, f"the limit of {mib(limit)} covers {parts}", ""
+
+
+def raise_limit(target, least):
+    if not target.domain:
+        return f"prlimit --pid {target.pid} --memlock={least * 1024}"
+    return f"{target.enable_with_limit()}; {target.restart()}" if target.pid else target.enable_with_limit()
 
 
 def check_room(target):

@@ -39,7 +39,7 @@ def qemu_context(target):
 
 
 def install_module():
-    return "; ".join(map(" ".join, selinux.install_module()))
+    return f"semodule -i {selinux.module()}; {'; '.join(map(' '.join, selinux.label()))}"
 
 
 def check_module():

@@ -18,7 +18,7 @@ doctor 2 --domain web1
 doctor_says warning selinux 'QEMU may use /dev/iommu only as long as its type is permissive'
 semodule -r permissive
 doctor 2 --domain web1
-doctor_says problem selinux 'module iommufd-rlimit is not in the policy' 'semodule -i .*; restorecon -Ri .*; systemctl try-restart .*'
+doctor_says problem selinux 'module iommufd-rlimit is not in the policy' 'semodule -i .*'
 doctor_says problem selinux 'does not let QEMU use /dev/iommu'
 doctor_says problem selinux 'does not let QEMU use /dev/vfio/devices/vfio0'
 # Fedora does not confine virtd_t.
