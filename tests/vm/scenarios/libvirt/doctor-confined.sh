@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright (C) 2026 the iommufd-rlimit-shim developers
+# shellcheck shell=bash source=lib.bash
+# suites: trixie
+#
+# As doctor-running, for the limit of a domain that runs, and for what confines QEMU.
+. /host/scenarios/libvirt/lib.bash
+
+again='virsh shutdown web1; until virsh start web1; do sleep 5; done'
+host_reset
+domain web1
+enable web1
+runs_as_it_should() {
+	domain_runs web1
+	accounted_by_process web1
+	modes_are web1 process
+}
+stopped() { virsh --quiet destroy web1; }
+domain_runs web1
+
+# With a limit that somebody has lowered since.
+prlimit --pid "${pid[web1]}" --memlock=104857600
+broken limit 'the limit of 100 MiB does not cover' 'iommufd-rlimit-libvirt enable web1 --limit .*; '"$again"
+mended
+runs_as_it_should
+stopped
+
+# As root with all capabilities, which no kernel accounts.
+printf 'user = "root"\nclear_emulator_capabilities = 0\n' >>/etc/libvirt/qemu.conf
+systemctl restart libvirtd
+domain_runs web1
+broken accounting 'has CAP_IPC_LOCK: the kernel does not account its memory' \
+	'virsh shutdown web1; while virsh list --name | grep -qx web1; do sleep 5; done; '\
+'sed -i -E .*(user|clear_emulator_capabilities) .*=/d.*; systemctl restart libvirtd.service; virsh start web1'
+mended
+runs_as_it_should
+
+# With a helper that somebody has confined: what it opens, a confined QEMU may not receive. What the doctor says names that.
+echo 'profile confined-helper flags=(attach_disconnected,complain) { }' | apparmor_parser --replace
+drop_in=/run/systemd/system/iommufd-rlimit-helper.service.d
+mkdir -p "$drop_in"
+printf '[Service]\nAppArmorProfile=confined-helper\n' >"$drop_in/confined.conf"
+systemctl daemon-reload
+systemctl stop iommufd-rlimit-helper.service
+broken helper 'was refused the descriptor of the helper .* by a security module' \
+	"dmesg | grep -E 'apparmor=\"DENIED\"|avc: +denied'"
+do_fixes | tee "$vms/denials"
+grep -q 'operation="file_receive".*iommu' "$vms/denials" || fail "it does not name what was denied"
+rm -r "$drop_in"
+systemctl daemon-reload
+systemctl stop iommufd-rlimit-helper.service
+doctor 0 --domain web1
+stopped
+
+# With rules for iommufd that somebody has written, and that do not name the file of a device which comes later.
+rules=/etc/apparmor.d/abstractions/libvirt-qemu.d/iommufd-rlimit
+sed -i '/vfio/d' "$rules"
+virsh dumpxml --inactive web1 >/run/web1-good.xml
+sed "s/value='-device'/value='-global'/; s/value='vfio-pci.*/value='ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off'\/>/" \
+	/run/web1-good.xml >/run/web1-without.xml
+virsh --quiet define /run/web1-without.xml
+domain_runs web1
+virsh qemu-monitor-command web1 "{\"execute\": \"device_add\", \"arguments\": {\"driver\": \"vfio-pci\", \"id\": \"device0\",
+	\"bus\": \"pci.3\", \"host\": \"$device\", \"iommufd\": \"iommufd0\"}}" | grep '"error"' || fail "AppArmor lets it use the device"
+virsh --quiet define /run/web1-good.xml
+broken apparmor 'AppArmor denied process [0-9]* /.*vfio' "install -D -m 644 .*/apparmor $rules; $again"
+mended
+runs_as_it_should
