@@ -108,7 +108,7 @@ enable web1 # for its own device again
 doctor 0 --domain web1
 
 # A domain that has no device.
-sed "s/vfio-pci,/e1000,/; s/,host=[^,]*,iommufd=[^,']*//" /run/web1-good.xml >/run/web1-bad.xml
+sed "s/iommufd,id/rng-builtin,id/; s/vfio-pci,[^']*/e1000,addr=0x18/" /run/web1-good.xml >/run/web1-bad.xml
 virsh --quiet define /run/web1-bad.xml
 broken libvirt 'domain web1 is not concerned: .*; iommufd-rlimit.7. shows' 'virsh edit web1'
 mended
