@@ -179,7 +179,7 @@ class DoctorTest(unittest.TestCase):
         self.write("sys/class/misc/iommu/dev", "10:124\n")
         fix = f"rm {host.DEVICE}; mknod -m 660 {host.DEVICE} c 10 124; udevadm trigger"
         self.expect(self.found("device", self.target()), "problem", "is not the iommufd device", fix)
-        self.assertEqual(self.found("mode", self.target()), [])
+        self.expect(self.found("mode", self.target()), "skipped", "the mode: correct check device")
 
     def test_device_that_may_be_used(self):
         self.device()
@@ -317,6 +317,9 @@ class DoctorTest(unittest.TestCase):
                 without = self.domain(DOMAIN.replace("409600", "1024"), qemu=qemu)
                 fix = f"setcap -r {qemu}; iommufd-rlimit-libvirt enable web --limit 1282M"
                 self.expect(self.found("capabilities", without), "problem", what, fix)
+                without.xml = DomainXml(DOMAIN.replace("409600", "1024").replace("iommufd,id", "rng-random,id"))
+                (found,) = self.found("capabilities", without)
+                self.assertEqual(found[2], f"setcap -r {qemu}")
 
     # --- mode
 
@@ -527,8 +530,9 @@ class DoctorTest(unittest.TestCase):
         both = self.domain(DOMAIN.replace("<devices>", "<iommufd enabled='yes'/><devices>"))
         self.assertFalse(both.libvirt_sets_mode())
         self.expect(self.found("libvirt", managed), "ok", "the library is not needed")
-        for check in ("library", "helper", "mode"):
-            self.assertEqual(self.found(check, managed), [])
+        self.not_concerned(managed)
+        given = self.domain("<domain><iommufd enabled='yes' fdgroup='g'/></domain>", environment={})
+        self.expect(self.found("libvirt", given), "ok", "or from the program that gave libvirt an fdgroup")
         newer = self.domain()
         newer.version_of_libvirt = (12, 8)
         self.expect(self.found("libvirt", newer), "ok", "where a domain has <iommufd enabled='yes'/>")
@@ -537,6 +541,19 @@ class DoctorTest(unittest.TestCase):
     def test_domain_without_iommufd(self):
         plain = self.domain(DOMAIN.replace("iommufd,id", "rng-random,id"))
         self.expect(self.found("libvirt", plain), "warning", "no device on iommufd", "virsh edit web")
+        self.not_concerned(self.domain(DOMAIN.replace("iommufd,id", "rng-random,id").replace("409600", "8192")))
+
+    def not_concerned(self, domain):
+        """Nothing is said of what the library takes, whether the domain runs or not."""
+        self.device()
+        self.process(7, limit=8192)
+        for domain.pid, domain.environment in ((None, {}), (7, {"LD_PRELOAD": "libiommufd-rlimit.so"})):
+            for check in ("device", "library", "helper", "mode", "limit"):
+                with mock.patch.object(host, "refusal", return_value="Permission denied"):
+                    self.assertEqual(self.found(check, domain, ""), [], check)
+        with mock.patch.object(shim, "iommufd_modes", return_value={}):
+            self.expect(self.found("process", domain), "ok", "no iommufd open")
+            self.assertEqual(len(self.found("process", domain)), 1)
 
     def bound(self, driver, node=""):
         path = self.root / "sys/bus/pci/devices/0000:01:00.0"
@@ -668,7 +685,7 @@ class DoctorTest(unittest.TestCase):
         self.expect(found, "ok", "room for 1 more VMs of 200 MiB in mode user, 5 in mode process")
         self.expect(self.found("room", self.target()), "ok", "2 processes of user me pin 300 MiB")
         self.write("proc/meminfo")
-        self.expect(self.found("room", self.domain()), "skipped", "does not say")
+        self.expect(self.found("room", self.domain()), "skipped", "the kernel does not say")
 
     def test_limit(self):
         self.expect(
@@ -683,6 +700,27 @@ class DoctorTest(unittest.TestCase):
             self.found("limit", self.target(pid=8)), "problem", "does not cover 400 MiB that it pins", "prlimit --pid 8 --memlock=419434496"
         )
         self.assertEqual(self.found("limit", self.target()), [])
+
+    def test_limit_of_a_domain_that_may_get_more_memory(self):
+        more = "<maxMemory slots='16' unit='KiB'>1073741824</maxMemory><memory"
+        domain = self.domain(DOMAIN.replace("<memory", more, 1))
+        found = self.found("limit", domain)
+        what = f"the limit of 400 MiB covers 256 MiB of memory, 0 MiB of devices, a page of {host.PAGE_KB} KiB, but not a maxMemory of 1048576 MiB"
+        self.expect(found, "warning", what, "enable web --limit")
+        self.process("self")
+        self.expect(self.found("room", domain), "ok", "4 in mode process")
+        domain.xml = DomainXml(DOMAIN.replace("<memory", more, 1).replace("409600", "262144"))
+        self.expect(self.found("limit", domain), "problem", "does not cover 256 MiB of memory")
+
+    def test_room_in_huge_pages(self):
+        self.process("self")
+        self.write("proc/meminfo", "MemAvailable: 0 kB\nHugePages_Free: 120\nHugepagesize: 2048 kB\n")
+        for page, size in (("", 2048), ("<page size='131072' unit='KiB'/>", 131072)):
+            huge = f"<memoryBacking><hugepages>{page}</hugepages></memoryBacking><devices>"
+            domain = self.domain(DOMAIN.replace("<devices>", huge))
+            self.expect(self.found("room", domain), "skipped", "the kernel does not say")
+            self.write(f"sys/kernel/mm/hugepages/hugepages-{size}kB/free_hugepages", f"{1048576 // size}\n")
+            self.expect(self.found("room", domain), "ok", "4 in mode process")
 
     # --- the command
 

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "scripts/
 
 from iommufd_rlimit import host, selinux, target as examined  # noqa: E402
 from iommufd_rlimit.checks import selinux as check  # noqa: E402
-from iommufd_rlimit.domain_xml import DomainXml  # noqa: E402
+from iommufd_rlimit.domain_xml import NAMESPACE, DomainXml  # noqa: E402
 
 NODE = "/dev/vfio/devices/vfio3"
 LIBRARY = "/usr/lib/libiommufd-rlimit.so"
@@ -64,7 +64,9 @@ class SelinuxTest(unittest.TestCase):
         return [p for p in permissions.split() if p in refusals.split()]
 
     def found(self, seclabel="", kind="kvm", pid=None, daemon=5):
-        xml = DomainXml(f"<domain type='{kind}'>{seclabel}</domain>")
+        arguments = "<qemu:arg value='-object'/><qemu:arg value='iommufd,id=iommufd0'/>"
+        commandline = f"<qemu:commandline xmlns:qemu='{NAMESPACE}'>{arguments}</qemu:commandline>"
+        xml = DomainXml(f"<domain type='{kind}'>{seclabel}{commandline}</domain>")
         environment = {"LD_PRELOAD": "libiommufd-rlimit.so"}
         conf = {"cgroup_device_acl": ["/dev/null", host.DEVICE, NODE]}
         domain = examined.Target(None, environment, None, conf, pid=pid, domain="web", xml=xml, daemon=daemon)

@@ -47,6 +47,10 @@ class Target:
     def opens_iommufd(self):
         return self.xml is not None and self.xml.opens_iommufd()
 
+    def is_concerned(self):
+        """Whether the library has a task in this QEMU. It has none in one of libvirt that opens no iommufd itself."""
+        return self.xml is None or self.xml.opens_iommufd()
+
     def enable(self):
         """The command that sets up what libvirt's domains take."""
         return f"iommufd-rlimit-libvirt enable {self.domain}"

@@ -15,7 +15,8 @@ def check_device(target):
         yield missing(error)
         return
     if host.is_iommufd(info):
-        yield check_access(host.DEVICE, target)
+        if target.is_concerned():
+            yield check_access(host.DEVICE, target)
     else:
         what = f"{host.DEVICE} is not the iommufd device"
         number = host.read(f"{host.SYS}/class/misc/iommu/dev").strip()

@@ -27,7 +27,7 @@ class Refusal(Exception):
 
 
 def check_helper(target):
-    if target.libvirt_sets_mode() or target.pid and host.has_capability(target.pid, host.CAP_SYS_RESOURCE):
+    if not target.is_concerned() or target.pid and host.has_capability(target.pid, host.CAP_SYS_RESOURCE):
         return
     user = target.user
     if not target.pid and user.uid == os.geteuid() and host.has_capability("self", host.CAP_SYS_RESOURCE):

@@ -24,7 +24,7 @@ def check_capabilities(target):
     if found is None:
         yield OK, f"{path} has no file capabilities", ""
         return
-    too_low = target.xml is not None and (target.xml.limit_kb() or 0) < target.xml.least_kb()
+    too_low = target.opens_iommufd() and (target.xml.limit_kb() or 0) < target.xml.least_kb()
     fix = f"setcap -r {path}; {target.enable_with_limit()}" if too_low else f"setcap -r {path}"
     if found >> host.CAP_IPC_LOCK & 1:
         what = "the kernel does not account its memory, and ld.so ignores the library"
@@ -44,7 +44,7 @@ def file_capabilities(path):
 
 
 def check_library(target):
-    if target.libvirt_sets_mode():
+    if not target.is_concerned():
         return
     if not target.wants_library():
         fix = target.enable() if target.domain else "start QEMU with qemu-iommufd-rlimit"

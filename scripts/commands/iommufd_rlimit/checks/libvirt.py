@@ -12,7 +12,8 @@ def check_libvirt(target):
     if not target.domain:
         return
     if target.libvirt_sets_mode():
-        yield OK, "libvirt opens iommufd and sets the mode by itself; the library is not needed", ""
+        what = "the iommufd comes from libvirt, or from the program that gave libvirt an fdgroup: that one opens it and sets the mode"
+        yield OK, f"{what}; the library is not needed", ""
     elif target.version_of_libvirt >= (12, 2):
         major, minor = target.version_of_libvirt
         what = f"libvirt {major}.{minor} sets the mode by itself where a domain has <iommufd enabled='yes'/>"

@@ -5,22 +5,27 @@
 import re
 
 from .. import host
-from .finding import OK, PROBLEM, SKIPPED
+from .finding import OK, PROBLEM, SKIPPED, WARNING
 
 
 def check_limit(target):
     """The limit covers the guest's memory, the regions of its devices, and a page."""
-    if not target.pid and not target.domain:
+    if not target.is_concerned() or not target.pid and not target.domain:
         return
-    limit = limit_kb(target)
+    limit, later = limit_kb(target), 0
     if target.domain:
-        parts = f"{mib(target.xml.memory_kb())} of memory, {mib(target.xml.bars_kb())} of devices, a page of {host.PAGE_KB} KiB"
-        least = target.xml.least_kb()
+        memory = memory_kb(target.xml)
+        parts = f"{mib(memory)} of memory, {mib(target.xml.bars_kb())} of devices, a page of {host.PAGE_KB} KiB"
+        later = target.xml.memory_kb() - memory
+        least = target.xml.least_kb() - later
     else:
         least = host.process_kb(target.pid, "VmPin")
         parts = f"{mib(least)} that it pins"
     if limit is not None and least > limit:
         yield PROBLEM, f"the limit of {mib(limit)} does not cover {parts}", raise_limit(target, least)
+    elif limit is not None and least + later > limit:
+        state = f"the limit of {mib(limit)} covers {parts}, but not a maxMemory of {mib(target.xml.memory_kb())}"
+        yield WARNING, state, raise_limit(target, least)
     else:
         yield OK, f"the limit of {mib(limit)} covers {parts}", ""
 
@@ -44,11 +49,11 @@ def check_room(target):
     if not size:
         yield OK, state, ""
         return
-    available = re.search(r"^MemAvailable:\s*(\d+)", host.read(f"{host.PROC}/meminfo"), re.M)
-    if not available:
-        yield SKIPPED, f"{state}; what memory there is left: {host.PROC}/meminfo does not say", ""
+    available = available_kb(target)
+    if available is None:
+        yield SKIPPED, f"{state}; what memory there is left: the kernel does not say", ""
         return
-    room = int(available[1]) // size
+    room = available // size
     by_user = room if limit is None else min(room, max(0, limit - shared) // size)
     yield OK, f"{state}; room for {by_user} more VMs of {mib(size)} in mode user, {room} in mode process", ""
 
@@ -57,7 +62,24 @@ def vm_kb(target):
     """The size of the VM; 0 if it is not known."""
     if target.pid and host.process_kb(target.pid, "VmPin"):
         return host.process_kb(target.pid, "VmPin")
-    return target.xml.memory_kb() if target.domain else 0
+    return memory_kb(target.xml) if target.domain else 0
+
+
+def memory_kb(xml):
+    """The memory that the guest has. With a maxMemory it may get more later."""
+    return int(xml.root.findtext("memory"))
+
+
+def available_kb(target):
+    """The memory that is left for a VM: of huge pages, those of the domain's size that are free. None if it is not known."""
+    text = host.read(f"{host.PROC}/meminfo")
+    found = re.search(r"^MemAvailable:\s*(\d+)", text, re.M)
+    if target.domain and target.xml.root.find("memoryBacking/hugepages") is not None:
+        page = target.xml.root.find("memoryBacking/hugepages/page")
+        size = page.get("size") if page is not None else "".join(re.findall(r"^Hugepagesize:\s*(\d+)", text, re.M))
+        free = host.read(f"{host.SYS}/kernel/mm/hugepages/hugepages-{size}kB/free_hugepages")
+        return int(free) * int(size) if free else None
+    return int(found[1]) if found else None
 
 
 def limit_kb(target):

@@ -26,7 +26,7 @@ def check_accounting(target):
 def check_process(target):
     if not target.pid:
         return
-    if "libiommufd-rlimit" not in host.read(f"{host.PROC}/{target.pid}/maps") and not target.libvirt_sets_mode():
+    if "libiommufd-rlimit" not in host.read(f"{host.PROC}/{target.pid}/maps") and target.is_concerned():
         yield PROBLEM, f"process {target.pid} runs without the library", target.again()
     memory = f"VmPin {host.process_kb(target.pid, 'VmPin')} kB, VmLck {host.process_kb(target.pid, 'VmLck')} kB"
     try:

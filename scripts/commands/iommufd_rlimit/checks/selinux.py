@@ -16,7 +16,7 @@ VFIO = f"{IOMMUFD} getattr map"
 
 def check_selinux(target):
     qemu = qemu_context(target) if selinux.enforcing() else None
-    if not qemu or target.libvirt_sets_mode():
+    if not qemu or not target.is_concerned():
         return
     findings = [*check_module(), *check_labels(target), *check_listener(target), *check_access(target, qemu)]
     findings += check_transition(target, qemu)
