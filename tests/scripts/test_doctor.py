@@ -220,6 +220,15 @@ class DoctorTest(unittest.TestCase):
         qemu = self.program("qemu", "echo cannot run >&2; exit 1")
         self.expect(self.found("qemu", self.target(qemu=qemu)), "problem", "--version fails with status 1: cannot run")
         self.expect(self.found("qemu", self.target(qemu="/bin/true", is_named=True)), "skipped", "it is not QEMU")
+        failing = self.target(qemu=qemu)
+        failing.version = (1, "cannot run")
+        self.expect(self.found("library", failing), "skipped", "correct check qemu")
+        Path(qemu).write_text("of another machine")
+        found = self.found("qemu", self.target(qemu=qemu))
+        self.expect(found, "problem", "--version fails with status 126: Exec format error", "install QEMU 9.0 or later")
+        os.chmod(qemu, 0o644)
+        with self.assertRaises(PermissionError):
+            self.found("qemu", self.target(qemu=qemu))
 
     def library(self, preload, qemu=None):
         qemu = qemu or self.program("qemu", "echo QEMU emulator version 10.0")
@@ -839,6 +848,46 @@ class DoctorTest(unittest.TestCase):
         self.assertIn(f"process {process.pid} runs without the library", done.stdout)
         self.assertIn(f"process {process.pid} has no iommufd open", done.stdout)
         self.assertEqual(done.returncode, 2)
+
+    def upgraded(self, pid):
+        """The process, whose QEMU was upgraded; and what is said of its QEMU."""
+        target = examined.target_process(pid)
+        return target, [*self.found("qemu", target), *self.found("capabilities", target), *self.found("library", target)]
+
+    def test_process_of_a_qemu_that_was_upgraded(self):
+        """What runs is examined: not the file that has its name now, and not the one of that name on the host."""
+        qemu = shutil.copy(shutil.which("bash"), f"{self.root}/qemu-system-test")
+        command = ["-c", "read -r _", "qemu"]
+        self.patch("PROC", "/proc")
+        with subprocess.Popen([qemu, *command], stdin=subprocess.PIPE, env={"LD_PRELOAD": ""}) as process:
+            self.assertEqual(examined.target_process(process.pid).qemu, qemu)
+            os.unlink(qemu)
+            for name in ("", qemu):
+                name and self.program("qemu-system-test", "exit 1")
+                target, found = self.upgraded(process.pid)
+                self.assertEqual(target.version[0], 0, target.version)
+                self.expect(found, "ok", f"{qemu} has no file capabilities")
+                self.expect(found, "problem", "LD_PRELOAD does not name the library")
+            with mock.patch.object(os.path, "samefile", return_value=False):
+                target, found = self.upgraded(process.pid)
+            self.expect(found, "skipped", f"the QEMU of process {process.pid} is a container's, and can be run only in it")
+            target.environment = {"LD_PRELOAD": "libiommufd-rlimit.so"}
+            self.expect(self.found("library", target), "skipped", "whether QEMU loads the library: the QEMU of process")
+            with mock.patch.object(host, "process_field", return_value=[]):
+                self.assertRaisesRegex(host.Failure, f"process {process.pid} has ended", self.upgraded, process.pid)
+            process.stdin.close()
+
+    def test_names_are_words_of_a_shell(self):
+        domain = self.domain(qemu="/opt/my qemu")
+        domain.domain = "my vm; reboot"
+        self.assertEqual(domain.enable(), "iommufd-rlimit-libvirt enable 'my vm; reboot'")
+        self.assertEqual(domain.restart(), "virsh shutdown 'my vm; reboot'; until virsh start 'my vm; reboot'; do sleep 5; done")
+        self.assertEqual(domain.without("X"), "virsh edit 'my vm; reboot'")
+        self.expect(self.found("devices", domain), "problem", "has no device", "virsh edit 'my vm; reboot'")
+        with mock.patch.object(os, "getxattr", return_value=struct.pack("<5I", 2 << 24, 1 << 24, 0, 0, 0)):
+            self.expect(self.found("capabilities", domain), "problem", "ignores", "setcap -r '/opt/my qemu'")
+        domain.domain = "-x"
+        self.assertEqual(domain.enable(), f"iommufd-rlimit-libvirt enable {domain.xml.uuid}")
 
     def test_bad_input(self):
         """One clear line, status 2, and with --json still one object."""

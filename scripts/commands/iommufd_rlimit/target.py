@@ -2,8 +2,10 @@
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
 """The subject of the checks: a host, a QEMU that runs, or a domain of libvirt."""
 
+import errno
 import os
 import platform
+import shlex
 import shutil
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -31,6 +33,7 @@ class Target:
     daemon: Optional[int] = None  # process id of libvirtd or virtqemud
     is_session: bool = False  # of the user who runs this: no qemu.conf, no AppArmor
     log: str = ""  # of the domain
+    no_qemu: str = "no QEMU found; name one with --qemu"  # why qemu is None
 
     def subject(self):
         return f"domain {self.domain}" if self.domain else f"process {self.pid}" if self.pid else "host"
@@ -51,16 +54,20 @@ class Target:
         """Whether the library has a task in this QEMU. It has none in one of libvirt that opens no iommufd itself."""
         return self.xml is None or self.xml.opens_iommufd()
 
+    def word(self):
+        """The domain as a word of a shell. A name that commands would take for an option gives way to the UUID."""
+        return shlex.quote(self.xml.uuid if self.domain.startswith("-") else self.domain)
+
     def enable(self):
         """The command that sets up what libvirt's domains take."""
-        return f"iommufd-rlimit-libvirt enable {self.domain}"
+        return f"iommufd-rlimit-libvirt enable {self.word()}"
 
     def enable_with_limit(self):
         return f"{self.enable()} --limit {self.xml.enough_kb() // 1024}M"
 
     def restart(self):
         """The command that ends the QEMU of a domain and starts it anew: a guest takes its time to shut down."""
-        return f"virsh shutdown {self.domain}; until virsh start {self.domain}; do sleep 5; done"
+        return f"virsh shutdown {self.word()}; until virsh start {self.word()}; do sleep 5; done"
 
     def again(self):
         return self.restart() if self.domain else f"end process {self.pid} and start it again"
@@ -68,7 +75,7 @@ class Target:
     def without(self, variable):
         """The command that takes a setting of the library back."""
         if self.domain:
-            return f"virsh edit {self.domain}"
+            return f"virsh edit {self.word()}"
         return f"start process {self.pid} again without {variable}" if self.pid else f"unset {variable}"
 
     @cached_property
@@ -81,7 +88,12 @@ class Target:
         """Exit status and output of QEMU --version. The library, at level debug, says there that it was loaded."""
         preload = {"LD_PRELOAD": self.preload()} if self.wants_library() else {}
         debug = {"IOMMUFD_RLIMIT_MODE": "query", "IOMMUFD_RLIMIT_LOG_LEVEL": "debug"}
-        return host.run([self.qemu, "--version"], self.user, {**preload, **debug})
+        try:
+            return host.run([self.qemu, "--version"], self.user, {**preload, **debug})
+        except OSError as error:
+            if error.errno != errno.ENOEXEC:
+                raise
+            return 126, error.strerror
 
 
 def read_conf():
@@ -114,8 +126,10 @@ def target_process(pid):
     hint = "'pgrep -a qemu' shows those of QEMU"
     if pid < 1:
         raise Failure(f"--pid {pid}: a process id is 1 or more; {hint}")
+    exe = f"{host.PROC}/{pid}/exe"
     try:
-        qemu = os.readlink(f"{host.PROC}/{pid}/exe")
+        qemu = os.readlink(exe)
+        is_contained = not os.path.samefile(f"{host.PROC}/{pid}/root", "/")
     except FileNotFoundError:
         raise Failure(f"there is no process {pid}; {hint}")
     except PermissionError:
@@ -124,7 +138,16 @@ def target_process(pid):
         raise Failure(f"process {pid} is another user's; run this as root")
     if "qemu" not in os.path.basename(qemu):
         raise Failure(f"process {pid} is {qemu}, not QEMU; {hint}")
-    return Target(host.process_user(pid), host.process_environment(pid), qemu, pid=pid)
+    try:
+        user = host.process_user(pid)
+    except IndexError:
+        raise Failure(f"process {pid} has ended; {hint}")
+    target = Target(user, host.process_environment(pid), qemu, pid=pid)
+    if is_contained:
+        target.qemu, target.no_qemu = None, f"the QEMU of process {pid} is a container's, and can be run only in it"
+    elif not os.path.exists(qemu):  # the link says "(deleted)"
+        target.qemu = exe  # an upgrade has replaced the file
+    return target
 
 
 def target_domain(connection, domain):

@@ -73,7 +73,7 @@ def check_devices(target):
         driver = pci.driver(name) if pci.directory(name) else None
         path = pci.node(name) if driver else None
         if not pci.directory(name):
-            yield PROBLEM, f"this host has no device {name}; lspci -D shows those there are", f"virsh edit {target.domain}"
+            yield PROBLEM, f"this host has no device {name}; lspci -D shows those there are", f"virsh edit {target.word()}"
         elif not driver:
             yield PROBLEM, f"device {name} has no driver", f"driverctl set-override {name} vfio-pci"
         elif path:

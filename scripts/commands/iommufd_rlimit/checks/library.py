@@ -5,6 +5,7 @@
 import glob
 import os
 import re
+import shlex
 import stat
 import struct
 
@@ -19,18 +20,24 @@ def check_capabilities(target):
     """For a QEMU with file capabilities ld.so ignores the library. With CAP_IPC_LOCK, nothing is accounted either."""
     if not target.qemu:
         return
-    path = os.path.realpath(target.qemu)
-    found = file_capabilities(path)
+    path = real_path(target)
+    found = file_capabilities(target.qemu)
     if found is None:
         yield OK, f"{path} has no file capabilities", ""
         return
     too_low = target.opens_iommufd() and (target.xml.limit_kb() or 0) < target.xml.least_kb()
-    fix = f"setcap -r {path}; {target.enable_with_limit()}" if too_low else f"setcap -r {path}"
+    remove = f"setcap -r {shlex.quote(path)}"
+    fix = f"{remove}; {target.enable_with_limit()}" if too_low else remove
     if found >> host.CAP_IPC_LOCK & 1:
         what = "the kernel does not account its memory, and ld.so ignores the library"
         yield PROBLEM, f"{path} has the file capability CAP_IPC_LOCK: {what}", fix
     else:
         yield PROBLEM, f"{path} has file capabilities: ld.so ignores the library", fix
+
+
+def real_path(target):
+    """The file of QEMU by its name; of one that runs and was removed, the name that it had."""
+    return os.path.realpath(target.qemu).removesuffix(" (deleted)")
 
 
 def file_capabilities(path):
@@ -51,13 +58,13 @@ def check_library(target):
         yield PROBLEM, "LD_PRELOAD does not name the library", fix
         return
     if not target.qemu:
-        yield SKIPPED, "whether QEMU loads the library: no QEMU found", ""
+        yield SKIPPED, f"whether QEMU loads the library: {target.no_qemu}", ""
         return
-    _, text = target.version
+    status, text = target.version
     loaded = [line for line in shim.shim_lines(text) if "version" in line]
     ignored = re.search(r"object '(\S*libiommufd-rlimit\S*)' from LD_PRELOAD cannot be preloaded \((.*?)\)", text)
-    path, prefix = os.path.realpath(target.qemu), host.SCRIPTS.parent.parent
-    file = elf.read(path)
+    path, prefix = real_path(target), host.SCRIPTS.parent.parent
+    file = elf.read(target.qemu)
     program = target.program
     another = f"take a build of {program} that is dynamically linked and opens files through libc"
     if file and not file.is_dynamic:
@@ -67,11 +74,11 @@ def check_library(target):
         yield WARNING, what, another
     elif loaded:
         yield OK, f"{program} loads {target.preload()}, version {loaded[0]['version']}", ""
-    elif file_capabilities(path) is not None:
+    elif file_capabilities(target.qemu) is not None:
         yield SKIPPED, f"{program} does not load {target.preload()}: correct check capabilities", ""
-    elif os.path.exists(path) and os.stat(path).st_mode & (stat.S_ISUID | stat.S_ISGID):
+    elif os.path.exists(target.qemu) and os.stat(target.qemu).st_mode & (stat.S_ISUID | stat.S_ISGID):
         what = f"{program} does not load {target.preload()}: it is set-user-ID or set-group-ID"
-        yield PROBLEM, what, f"chmod ug-s {path}"
+        yield PROBLEM, what, f"chmod ug-s {shlex.quote(path)}"
     elif ignored and "ELF" in ignored[2]:
         what = f"{program} does not load {ignored[1]}: {ignored[2]}"
         yield PROBLEM, what, f"install libiommufd-rlimit for {program}'s architecture"
@@ -79,6 +86,8 @@ def check_library(target):
         installed = [path for depth in ("", "*/") for path in glob.glob(f"{prefix}/lib*/{depth}{ignored[1]}")]
         what = f"{program} does not load {ignored[1]}: {ignored[2]}"
         yield PROBLEM, what, "ldconfig" if installed else "install libiommufd-rlimit"
+    elif status:
+        yield SKIPPED, f"whether {program} loads the library: correct check qemu", ""
     else:
         what = f"{program} does not load {target.preload()}, and ld.so does not say why"
         yield PROBLEM, what, another

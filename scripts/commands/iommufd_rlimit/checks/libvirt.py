@@ -20,7 +20,7 @@ def check_libvirt(target):
         yield OK, f"{what}; only qemu:commandline takes the library", ""
     if not target.libvirt_sets_mode() and not target.opens_iommufd():
         what = f"domain {target.domain} is not concerned: {target.xml.not_needed()}"
-        yield WARNING, f"{what}; iommufd-rlimit(7) shows a device on iommufd", f"virsh edit {target.domain}"
+        yield WARNING, f"{what}; iommufd-rlimit(7) shows a device on iommufd", f"virsh edit {target.word()}"
 
 
 def check_acl(target):

@@ -9,7 +9,7 @@ from .finding import OK, PROBLEM, SKIPPED
 
 def check_qemu(target):
     if not target.qemu:
-        yield SKIPPED, "no QEMU found; name one with --qemu", ""
+        yield SKIPPED, target.no_qemu, ""
         return
     status, text = target.version
     version = re.search(r"version (\d+)\.(\d+)", text)
