@@ -4,6 +4,7 @@
 """iommufd-rlimit-doctor, check by check: each of its findings provoked. argv[1]: the library."""
 
 import array
+import ctypes
 import errno
 import gzip
 import io
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
@@ -38,7 +40,7 @@ SCHEMA = HERE.parent.parent / "docs/iommufd-rlimit-doctor.schema.json"
 sys.path[:0] = [str(HERE / "stubs"), str(SCRIPT.parent)]
 
 from iommufd_rlimit import VERSION, checks, elf, host, qemu_conf, report, shim, target as examined  # noqa: E402
-from iommufd_rlimit.checks import device as device_checks, helper, library  # noqa: E402
+from iommufd_rlimit.checks import device as device_checks, helper, library, log as log_checks  # noqa: E402
 from iommufd_rlimit.connection import Connection  # noqa: E402
 from iommufd_rlimit.domain_xml import DomainXml  # noqa: E402
 
@@ -157,6 +159,11 @@ class DoctorTest(unittest.TestCase):
 
     def test_user_namespace(self):
         self.write("proc/self/uid_map", "         0          0 4294967295\n")
+        self.assertRaises(FileNotFoundError, self.found, "namespace", self.target(pid=6))
+        self.write("proc/6/status")  # of a kernel without user namespaces
+        self.expect(self.found("namespace", self.target(pid=6)), "ok", "initial")
+        self.write("proc/6/uid_map")  # of a namespace that has no map
+        self.expect(self.found("namespace", self.target(pid=6)), "problem", "in a user namespace")
         self.expect(self.found("namespace", self.target()), "ok", "initial")
         self.write("proc/7/uid_map", "         0     100000      65536\n")
         self.expect(self.found("namespace", self.target(pid=7)), "problem", "does not count there", "outside")
@@ -527,6 +534,30 @@ class DoctorTest(unittest.TestCase):
         (fds / "4").symlink_to("/nonexistent")
         self.assertEqual(shim.iommufd_modes(os.getpid()), {})
 
+    def test_process_that_is_refused(self):
+        """It is counted, and no descriptor stays open."""
+        self.device()
+        fds = self.root / f"proc/{os.getpid()}/fd"
+        fds.mkdir(parents=True)
+        (fds / "3").symlink_to("/dev/null")
+        libc = mock.Mock()
+
+        def refuse(*_):
+            ctypes.set_errno(number)
+            return -1
+
+        libc.syscall.side_effect = refuse
+        before = os.listdir("/proc/self/fd")
+        for number, expected in ((errno.EPERM, "1 process could not be looked into"), (errno.ESRCH, "")):
+            with mock.patch("ctypes.CDLL", return_value=libc), mock.patch("sys.stderr", new_callable=io.StringIO) as output:
+                self.assertEqual(report.running(), [])
+            self.assertIn(expected, output.getvalue())
+            self.assertEqual(bool(output.getvalue()), bool(expected))
+        libc.syscall.side_effect = lambda *_: os.open("/dev/null", os.O_RDWR)  # no iommufd: its ioctl fails
+        with mock.patch("ctypes.CDLL", return_value=libc):
+            self.assertRaises(OSError, shim.iommufd_modes, os.getpid())
+        self.assertEqual(os.listdir("/proc/self/fd"), before)
+
     def test_line_of_the_log(self):
         text = 'x\niommufd-rlimit: info: outcome=applied comm="a \\" b" hint="broken off\n'
         (line,) = shim.shim_lines(text)
@@ -670,6 +701,22 @@ class DoctorTest(unittest.TestCase):
         ignored = "ERROR: ld.so: object 'libiommufd-rlimit.so' from LD_PRELOAD cannot be preloaded (x): ignored.\n"
         self.expect(self.log(ignored), "warning", "cannot be preloaded")
 
+    def test_log_of_a_hostile_guest(self):
+        """What QEMU writes may not keep the doctor for long: each pattern takes time in proportion to the text."""
+        self.patch("TAIL", 1 << 30, log_checks)
+        seconds = []
+        for length in (1, 8):
+            text = "dma_map " * 2500 * length + "\niommufd-rlimit: " + "a" * 5000 * length
+            before = time.process_time()
+            self.log(text)
+            seconds.append(time.process_time() - before)
+        self.assertLess(seconds[1], 30 * seconds[0])
+
+    def test_log_is_read_from_its_end(self):
+        self.patch("TAIL", 100, log_checks)
+        self.assertEqual(self.log("iommufd-rlimit: info: outcome=applied fd=9\n" + "x" * 100), [])
+        self.expect(self.log("x" * 100 + "\niommufd-rlimit: info: outcome=applied fd=9\n"), "ok", "outcome=applied")
+
     def test_qemu_conf(self):
         lists = 'cgroup_device_acl = [\n  "/dev/null",\n  "/dev/iommu"\n]\n'
         path = self.write("etc/libvirt/qemu.conf", f'#user = "root"\nuser = "+107"\nuser = "later"\n{lists}')
@@ -776,6 +823,16 @@ class DoctorTest(unittest.TestCase):
         with mock.patch.dict(checks.CHECKS, {"kernel": mock.Mock(side_effect=OSError("broken"))}, clear=True):
             (finding,) = checks.examine(self.target())
         self.assertEqual((finding["state"], finding["message"], finding["fix"]), ("skipped", "broken", ""))
+
+    def test_check_that_fails_hides_no_other(self):
+        def check(target):
+            yield "ok", "first", ""
+            raise IndexError("list index out of range")
+
+        with mock.patch.dict(checks.CHECKS, {"kernel": check, "cdev": lambda _: [("ok", "other", "")]}, clear=True):
+            found = [(finding["state"], finding["message"]) for finding in checks.examine(self.target())]
+        failed = "the check failed: IndexError('list index out of range')"
+        self.assertEqual(found, [("ok", "first"), ("skipped", failed), ("ok", "other")])
 
     def test_prometheus(self):
         """The rules of 'promtool check metrics', and that program itself where it is."""
@@ -900,7 +957,9 @@ class DoctorTest(unittest.TestCase):
             (["--qemu", "/nonexistent"], "--qemu /nonexistent: there is no such program"),
             (["--qemu", ""], "--qemu '': there is no such program"),
             (["--domain", "nope"], "libvirt cannot be reached: Failed to connect socket"),
-            (["--watch", "0"], "argument --watch: '0' is not a number of seconds above 0; see --help"),
+            (["--watch", "0"], "argument --watch: '0' is not a number of seconds above 0 and up to 86400; see --help"),
+            (["--watch", "9" * 21], "is not a number of seconds above 0 and up to 86400; see --help"),
+            (["--js"], "unrecognized arguments: --js; see --help"),
             (["--domain", "a", "--all"], "not allowed with argument --domain; see --help"),
         ):
             done = self.run_script(*arguments)
@@ -910,6 +969,8 @@ class DoctorTest(unittest.TestCase):
             found = json.loads(self.run_script(*arguments, "--json").stdout)
             self.assertEqual((found["status"], found["checks"]), ("problem", []))
             self.assertIn(said, found["error"])
+        found = json.loads(self.run_script("--watch", "1", "--json").stdout)
+        self.assertEqual(found["error"], "argument --watch: not allowed with argument --json or --prometheus; see --help")
         os.unlink(self.root / "down")
         for name in ("nope", ""):
             done = self.run_script("--domain", name)
@@ -927,14 +988,33 @@ class DoctorTest(unittest.TestCase):
         loader = SourceFileLoader("doctor", str(SCRIPT))
         doctor = module_from_spec(spec_from_loader("doctor", loader))
         loader.exec_module(doctor)
-        with mock.patch.dict(os.environ, {"STUB_DOMAINS": str(self.root)}):
-            with mock.patch.object(sys, "argv", [str(SCRIPT), "--all"]):
-                found = doctor.targets(doctor.parse())
-        self.assertEqual([target.subject() for target in found], ["host", "domain own", "domain web"])
-        findings = [
-            {"subject": target.subject(), "state": "ok", "code": "kernel", "message": "x", "fix": ""}
-            for target in found
-        ]
+
+        def examine(target):
+            return [{"subject": target.subject(), "state": "ok", "code": "kernel", "message": "x", "fix": ""}]
+
+        def found(uri="qemu:///system"):
+            variables = {"STUB_DOMAINS": str(self.root), "LIBVIRT_DEFAULT_URI": uri}
+            with mock.patch.dict(os.environ, variables), mock.patch.object(checks, "examine", examine):
+                with mock.patch.object(sys, "argv", [str(SCRIPT), "--all"]):
+                    return doctor.examine(doctor.parse())
+
+        def subjects(findings):
+            return [(finding["subject"], finding["state"]) for finding in findings]
+
+        findings = found()
+        self.assertEqual(subjects(findings), [("host", "ok"), ("domain own", "ok"), ("domain web", "ok")])
+        self.write("lost.xml", "<domain")
+        self.write("runs.xml", DOMAIN.replace("web", "runs"))
+        self.write("runs.live.xml", DOMAIN.replace("web", "runs"))
+        self.assertEqual(
+            subjects(found()),
+            [("host", "ok"), ("domain lost", "skipped"), *subjects(findings[1:2]), ("domain runs", "skipped"), ("domain web", "ok")],
+        )
+        host_alone = [("host", "ok"), ("host", "skipped")]
+        self.assertEqual(subjects(found("test:///default")), host_alone)
+        self.write("down")
+        self.assertEqual(subjects(found()), host_alone)
+        self.assertIn("not examined: libvirt cannot be reached", found()[1]["message"])
         with mock.patch("sys.stdout", new_callable=io.StringIO) as output:
             report.print_text(findings)
         self.assertIn("\ndomain web:\nok ", output.getvalue())

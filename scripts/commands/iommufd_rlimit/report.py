@@ -55,17 +55,24 @@ def running():
     for file in os.listdir(directory) if os.path.isdir(directory) else []:
         if file.endswith(".pid"):
             names[host.read(f"{directory}/{file}").strip()] = file[: -len(".pid")]
-    rows = []
+    rows, unread = [], 0
     for pid in sorted(host.processes()):
         try:
             modes = set(shim.iommufd_modes(pid).values())
-        except OSError:  # it has ended, or is another user's
+        except (ProcessLookupError, FileNotFoundError):  # it has ended
+            continue
+        except OSError:
+            unread += 1
             continue
         if modes:
             name = names.get(str(pid), host.process_name(pid))
             pinned, limit = host.process_kb(pid, "VmPin"), host.memlock_kb(pid)
             mode = modes.pop() if len(modes) == 1 else "mixed"
             rows.append({"name": name, "pid": pid, "mode": mode, "pinned": pinned, "limit": limit})
+    if unread:
+        hint = "run this as root" if os.geteuid() else "a security module or a container does not let root"
+        count = f"{unread} process{'es' if unread != 1 else ''}"
+        print(f"iommufd-rlimit-doctor: {count} could not be looked into: {hint}", file=sys.stderr)
     return rows
 
 

@@ -4,7 +4,6 @@
 
 import ctypes
 import fcntl
-import glob
 import os
 import re
 import struct
@@ -15,7 +14,7 @@ from . import host
 def shim_lines(text):
     """The library's lines in a text, each as a dictionary."""
     lines = [line for line in text.splitlines() if line.startswith("iommufd-rlimit: ")]
-    words = [re.findall(r'(\w+)=(?:"((?:[^"\\]|\\.)*)"|(\S*))', line) for line in lines]
+    words = [re.findall(r'\b(\w+)=(?:"((?:[^"\\]|\\.)*)"|(\S*))', line) for line in lines]
     return [{key: quoted or plain for key, quoted, plain in found} for found in words]
 
 
@@ -24,17 +23,21 @@ def iommufd_modes(pid):
     libc = ctypes.CDLL(None, use_errno=True)
     sys_pidfd_getfd = 438
     modes = {}
+    directory = f"{host.PROC}/{pid}/fd"
     pidfd = os.pidfd_open(pid)
-    for path in glob.glob(f"{host.PROC}/{pid}/fd/*"):
-        if not os.path.exists(path) or not host.is_iommufd(os.stat(path)):
-            continue
-        number = int(os.path.basename(path))
-        copy = libc.syscall(sys_pidfd_getfd, pidfd, number, 0)
-        if copy < 0:
-            raise PermissionError(f"the iommufd of process {pid}: {os.strerror(ctypes.get_errno())}")
-        modes[number] = mode_of(copy)
-        os.close(copy)
-    os.close(pidfd)
+    try:
+        for name in os.listdir(directory):
+            if not os.path.exists(f"{directory}/{name}") or not host.is_iommufd(os.stat(f"{directory}/{name}")):
+                continue
+            copy = libc.syscall(sys_pidfd_getfd, pidfd, int(name), 0)
+            if copy < 0:
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), f"the iommufd of process {pid}")
+            try:
+                modes[int(name)] = mode_of(copy)
+            finally:
+                os.close(copy)
+    finally:
+        os.close(pidfd)
     return modes
 
 

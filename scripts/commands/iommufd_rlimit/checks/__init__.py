@@ -35,10 +35,13 @@ CHECKS = {
 def examine(target):
     findings = []
     for code, check in CHECKS.items():
+        found = []
         try:
-            found = list(check(target))
+            found.extend(check(target))
         except (OSError, host.Failure) as error:
-            found = [(SKIPPED, f"{error}", "")]
+            found.append((SKIPPED, f"{error}", ""))
+        except Exception as error:  # such as for a process that ends meanwhile: it hides no other check
+            found.append((SKIPPED, f"the check failed: {error!r}", ""))
         keys = ("code", "state", "subject", "message", "fix")
         findings += [dict(zip(keys, (code, state, target.subject(), *rest))) for state, *rest in found]
     return findings
