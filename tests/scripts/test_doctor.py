@@ -196,12 +196,45 @@ class DoctorTest(unittest.TestCase):
         self.device()
         with mock.patch.object(host, "run", return_value=(2, "sh: 1: cannot open: Permission denied\n")):
             found = self.found("device", self.target())
-        self.expect(found, "problem", "may not use /dev/null (0666 root:root): Permission denied", "udev.rules")
+        self.expect(found, "problem", "may not use /dev/null (0666 root:root): Permission denied", "dmesg | grep -E")
         with mock.patch.object(host, "run", return_value=(2, "sh: 1: cannot open: Operation not permitted\n")):
             found = self.found("device", self.target())
         self.expect(found, "problem", "Operation not permitted", "--device")
         with mock.patch.object(host, "run", side_effect=PermissionError("only root can")):
             self.expect(self.found("device", self.target()), "skipped", "whether user me may use /dev/null")
+
+    def test_fix_for_a_user_who_may_not_use_a_file(self):
+        """It depends on the owner, the group and the mode of the file, and on the groups that the user has, and had."""
+        alice = host.User("alice", 1000, 1000, [1000])
+        member = host.User("alice", 1000, 1000, [1000, 36])
+        udev = "udevadm control --reload; udevadm trigger --settle"
+        for mode, owner, gid, user, named, pid, fix in (
+            (0o600, 0, 0, alice, alice, None, udev),
+            (0o660, 0, 0, alice, alice, None, udev),
+            (0o640, 0, 36, alice, alice, None, udev),
+            (0o640, 0, 36, member, member, None, udev),
+            (0o060, 1000, 36, member, member, None, udev),
+            (0o660, 0, 36, alice, alice, None, "usermod -aG kvm alice"),
+            (0o660, 0, 36, alice, None, None, "usermod -aG kvm alice"),
+            (0o660, 0, 36, alice, member, None, "log in again"),
+            (0o660, 0, 36, alice, member, 7, "end process 7 and start it again"),
+            (0o660, 0, 36, member, member, None, "dmesg | grep -E"),
+            (0o600, 1000, 0, alice, alice, None, "dmesg | grep -E"),
+            (0o666, 0, 0, alice, alice, None, "dmesg | grep -E"),
+        ):
+            info = mock.Mock(st_mode=mode, st_uid=owner, st_gid=gid)
+            target = self.target(user=user, pid=pid)
+            with mock.patch.object(os, "stat", return_value=info), mock.patch.object(host, "find_user", return_value=named):
+                with mock.patch.object(host, "group_name", return_value="kvm"), mock.patch.object(host, "owner_and_mode"):
+                    with mock.patch.object(host, "refusal", return_value="Permission denied"):
+                        found = device_checks.check_access("/dev/iommu", target)
+                        self.assertIn(fix, found[2], (oct(mode), owner, gid, user, named, pid))
+                        target.domain, target.xml = "web", DomainXml(DOMAIN)
+                        if fix == udev:
+                            self.assertIn("enable web", device_checks.check_access("/dev/iommu", target)[2])
+                    found = helper.explain(target, f"{host.RUN}/iommufd-rlimit/helper.sock", "user alice", "connect", errno.EACCES)
+                    fix = {udev: "systemctl restart", "end process 7 and start it again": "virsh start web"}.get(fix, fix)
+                    self.assertIn(fix, found[2])
 
     @unittest.skipIf(os.geteuid() != 0, "only root can be somebody else")
     def test_access_is_tried_as_the_user(self):

@@ -5,7 +5,7 @@
 import os
 
 from .. import host, pci
-from .finding import OK, PROBLEM, SKIPPED, install
+from .finding import OK, PROBLEM, SKIPPED, install, let_in
 
 
 def check_device(target):
@@ -57,9 +57,9 @@ def check_access(path, target):
     if reason == "Operation not permitted":  # what the device cgroup answers
         return PROBLEM, what, f"start the container with --device {path}"
     if target.domain:
-        return PROBLEM, what, target.enable()
+        return PROBLEM, what, let_in(path, target) or target.enable()
     rule = install("udev.rules", "/etc/udev/rules.d/72-iommufd-rlimit.rules")
-    return PROBLEM, what, f"{rule}; udevadm control --reload; udevadm trigger --settle"
+    return PROBLEM, what, let_in(path, target) or f"{rule}; udevadm control --reload; udevadm trigger --settle"
 
 
 def check_devices(target):

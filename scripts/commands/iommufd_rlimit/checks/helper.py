@@ -12,7 +12,7 @@ import socket
 import struct
 
 from .. import host, shim
-from .finding import OK, PROBLEM, SKIPPED
+from .finding import OK, PROBLEM, SKIPPED, denials, let_in
 
 SOCKET = "iommufd-rlimit-helper.socket"
 OVERFLOW_UID = 65534  # a user namespace shows each user by it that it does not map
@@ -68,9 +68,8 @@ def explain(target, path, who, step, error):
     if step == "connect" and error == errno.EPROTOTYPE:
         return PROBLEM, f"an older helper listens at {path}", other or f"systemctl daemon-reload; systemctl restart {SOCKET}"
     if step == "connect" and error == errno.EACCES:
-        group = host.owner_and_mode(path).rpartition(":")[2]
         what = f"{who} may not connect to the helper at {path} ({host.owner_and_mode(path)})"
-        return PROBLEM, what, f"usermod -aG {group} {target.user.name}" if group != "root" else restart
+        return PROBLEM, what, let_in(path, target) or restart
     if step == "listener" and error == OVERFLOW_UID:
         what = f"root outside of this user namespace listens at {path}: the library cannot know that, and does not trust it"
         return PROBLEM, what, "run QEMU outside of the user namespace"
@@ -81,7 +80,7 @@ def explain(target, path, who, step, error):
         return PROBLEM, what, "journalctl -u iommufd-rlimit-helper"
     if step == "receive" and error == errno.EBADMSG:
         what = f"{who} was refused the descriptor of the helper at {path} by a security module"
-        return PROBLEM, what, """dmesg | grep -E 'apparmor="DENIED"|avc: +denied'"""
+        return PROBLEM, what, denials()
     what = f"the helper at {path} fails, at step {step}: {name}"
     return PROBLEM, what, other or "systemctl restart iommufd-rlimit-helper.service"
 
