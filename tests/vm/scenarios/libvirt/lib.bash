@@ -42,7 +42,7 @@ modular_daemons() {
 	trap 'monolithic_daemon; keep_logs' EXIT
 	# Debian's libvirt looks for no other daemon than libvirtd where no driver is named.
 	echo 'uri_default = "qemu:///system"' >>/etc/libvirt/libvirt.conf
-	apparmor_parser --replace /etc/apparmor.d/usr.sbin.virtqemud
+	! command -v apparmor_parser >/dev/null || apparmor_parser --replace /etc/apparmor.d/usr.sbin.virtqemud
 	systemctl stop libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket libvirtd.service
 	systemctl start virtqemud.socket
 }

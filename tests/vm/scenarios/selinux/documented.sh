@@ -22,4 +22,3 @@ helper=$(systemctl show --value --property MainPID iommufd-rlimit-helper.service
 grep -qa ':iommufd_rlimit_t:' "/proc/$helper/attr/current" || fail "the helper runs as $(cat "/proc/$helper/attr/current")"
 doctor 0 --domain web4
 doctor_says ok selinux 'lets QEMU .svirt_t. use iommufd'
-documented selinux-denials
