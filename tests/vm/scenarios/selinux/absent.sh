@@ -2,14 +2,24 @@
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
 # shellcheck shell=bash source=lib.bash
 #
-# Without the module: QEMU fails, and the doctor names each cause.
+# Without the module: QEMU fails, and the doctor names each cause. To remove what "enable" has installed leaves nothing.
 . /host/scenarios/selinux/lib.bash
+
+# The policy, and the labels that the module gives.
+state() {
+	semodule -l
+	sha256sum /etc/selinux/"$policy"/policy/policy.* /etc/selinux/"$policy"/contexts/files/file_contexts
+	stat --format='%C %n' /usr/libexec/iommufd-rlimit-helper /run/iommufd-rlimit{,/helper.sock} /dev/iommu /dev/vfio/devices/vfio0
+}
 
 host_reset
 documented libvirt-host
 domain web1
+state >"$vms/before"
 enable web1
-documented selinux-remove # what enable has installed
+documented selinux-remove
+state >"$vms/after"
+diff "$vms/before" "$vms/after" || fail "the policy is not as it was"
 virsh --quiet start --paused web1 && fail "web1 starts"
 denials
 echo "(typepermissive $emulated)" >/run/permissive.cil
