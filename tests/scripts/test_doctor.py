@@ -537,7 +537,7 @@ class DoctorTest(unittest.TestCase):
     def test_process_that_is_not_accounted(self):
         self.process(7, capabilities=1 << 14)
         self.expect(self.found("accounting", self.target(pid=7)), "warning", "CAP_IPC_LOCK", "unprivileged user")
-        self.expect(self.found("accounting", self.domain(pid=7)), "warning", "CAP_IPC_LOCK", "qemu.conf; systemctl restart")
+        self.expect(self.found("accounting", self.domain(pid=7)), "warning", "CAP_IPC_LOCK", "qemu.conf; virsh start web")
         self.process(7)
         self.assertEqual(self.found("accounting", self.target(pid=7)), [])
 

@@ -18,9 +18,10 @@ def check_accounting(target):
             return
         default = f"sed -i -E '/^(user|clear_emulator_capabilities) *=/d' {qemu_conf.path()}"
         # Off before the restart: libvirt 11.3, just started, may say of a domain that it is told to end that it does not run.
-        off = f"virsh shutdown {target.domain}; while virsh list --name | grep -qx {target.domain}; do sleep 5; done"
-        restart = f"systemctl restart {host.unit(target.daemon)}; virsh start {target.domain}"
-        yield WARNING, what, f"{off}; {default}; {restart}"
+        name = target.word()
+        off = f"virsh shutdown {name}; while virsh list --name | grep -qx {name}; do sleep 5; done"
+        restart = f"systemctl restart {host.unit(target.daemon)}; " if target.daemon else ""
+        yield WARNING, what, f"{off}; {default}; {restart}virsh start {name}"
 
 
 def check_process(target):
