@@ -13,6 +13,7 @@ state() {
 }
 
 host_reset
+! semodule -l | grep -qx iommufd-rlimit || documented selinux-remove
 documented libvirt-host
 domain web1
 state >"$vms/before"
