@@ -56,18 +56,3 @@ rm -r "$drop_in"
 systemctl daemon-reload
 systemctl stop iommufd-rlimit-helper.service
 doctor 0 --domain web1
-stopped
-
-# With rules for iommufd that somebody has written, and that do not name the file of a device which comes later.
-sed -i '/vfio/d' "$rules"
-virsh dumpxml --inactive web1 >/run/web1-good.xml
-sed "s/value='-device'/value='-global'/; s/value='vfio-pci.*/value='ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off'\/>/" \
-	/run/web1-good.xml >/run/web1-without.xml
-virsh --quiet define /run/web1-without.xml
-domain_runs web1
-virsh qemu-monitor-command web1 "{\"execute\": \"device_add\", \"arguments\": {\"driver\": \"vfio-pci\", \"id\": \"device0\",
-	\"bus\": \"pci.3\", \"host\": \"$device\", \"iommufd\": \"iommufd0\"}}" | grep '"error"' || fail "AppArmor lets it use the device"
-virsh --quiet define /run/web1-good.xml
-broken apparmor 'AppArmor denied process [0-9]* /.*vfio' "install -D -m 644 .*/apparmor $rules; $again"
-mended
-runs_as_it_should
