@@ -23,11 +23,6 @@ state >"$vms/after"
 diff "$vms/before" "$vms/after" || fail "the policy is not as it was"
 virsh --quiet start --paused web1 && fail "web1 starts"
 denials
-echo "(typepermissive $emulated)" >/run/permissive.cil
-semodule -i /run/permissive.cil
-doctor 2 --domain web1
-doctor_says warning selinux 'QEMU may use /dev/iommu only as long as its type is permissive'
-semodule -r permissive
 doctor 2 --domain web1
 doctor_says problem selinux 'module iommufd-rlimit is not in the policy' 'semodule -i .*'
 doctor_says problem selinux 'does not let QEMU use /dev/iommu'
