@@ -44,6 +44,7 @@ NOT_RUN = {
     "install libiommufd-rlimit and iommufd-rlimit-helper of the same version": "the machine has one version",
     "install libiommufd-rlimit for QEMU's architecture": "the machine has one architecture",
     "log in again": "a scenario is not a login",
+    "setsebool -P domain_fd_use 1": "with the boolean off D-Bus of the machine fails, and libvirt with it",
     "run QEMU as an unprivileged user: --user of qemu-iommufd-rlimit": "scenario qemu/launcher does",
     "run QEMU outside of it, or in a container without user namespaces": "all scenarios do",
     "run QEMU outside of the user namespace": "all scenarios do",

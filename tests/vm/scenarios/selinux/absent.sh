@@ -25,8 +25,8 @@ virsh --quiet start --paused web1 && fail "web1 starts"
 denials
 doctor 2 --domain web1
 doctor_says problem selinux 'module iommufd-rlimit is not in the policy' 'semodule -i .*'
-doctor_says problem selinux 'does not let QEMU use /dev/iommu'
-doctor_says problem selinux 'does not let QEMU use /dev/vfio/devices/vfio0'
+doctor_says problem selinux 'SELinux does not let QEMU use /dev/iommu'
+doctor_says problem selinux 'SELinux does not let QEMU use /dev/vfio/devices/vfio0'
 # Fedora does not confine virtd_t.
 [ "$policy" = targeted ] || doctor_says problem selinux 'hand LD_PRELOAD and its limits on to QEMU'
 mended

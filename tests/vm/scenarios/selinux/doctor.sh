@@ -42,11 +42,3 @@ doctor 2 --domain web1
 doctor_says problem selinux "process .* may lock only .*: it did not inherit libvirt's limit"
 mended
 virsh --quiet destroy web1
-
-# The boolean of the policy that lets a process have what the one that started it hands on; Debian's policy gives it anyway.
-if [ "$policy" = targeted ]; then
-	setsebool domain_fd_use 0
-	doctor 2 --domain web1
-	doctor_says problem selinux 'SELinux does not let QEMU use what libvirt hands to it' 'setsebool -P domain_fd_use 1'
-	mended
-fi
