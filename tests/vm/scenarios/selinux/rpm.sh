@@ -9,8 +9,8 @@
 # The RPM with the module, installed on a host whose helper listens already, upgraded, and removed.
 . /host/scenarios/selinux/lib.bash
 
-# --force-debian: Debian would rather have its own packages. --nodeps: it has other names for what the RPM needs.
-package() { rpm --force-debian --nodeps "$@" || fail "rpm $* fails"; }
+# --nodeps: Debian has other names for what the RPM needs.
+package() { rpm --nodeps "$@" || fail "rpm $* fails"; }
 
 # What the module is to the policy, and what its file contexts label.
 modules() { semodule --list-modules=full | sed -n 's/ *iommufd-rlimit */ iommufd-rlimit /p'; }
