@@ -13,7 +13,7 @@
 package() { rpm --nodeps "$@" || fail "rpm $* fails"; }
 
 # What the module is to the policy, and what its file contexts label.
-modules() { semodule --list-modules=full | sed -n 's/ *iommufd-rlimit */ iommufd-rlimit /p'; }
+modules() { semodule --list-modules=full | awk '$2 == "iommufd-rlimit" { print $1, $2, $3 }'; }
 labels() { stat --format='%C %n' /usr/libexec/iommufd-rlimit-helper /run/iommufd-rlimit{,/helper.sock} /dev/iommu /dev/vfio/devices/vfio*; }
 state() { # NAME
 	semodule --list-modules=full >"/run/$1"
