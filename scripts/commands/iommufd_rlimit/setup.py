@@ -197,7 +197,7 @@ def node_paths(names):
 
 
 def way_back(part, name, commands, undo):
-    """The steps that take back what the manifest has there. No command where it is taken back already, by whomever."""
+    """The steps that take back what the manifest has there. No command if somebody has taken it back already."""
     return [*([Run(commands, "as it was", undo=undo)] if commands else []), Forget(part, name)]
 
 
