@@ -1,21 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
-# shellcheck shell=bash source=lib.bash
+# shellcheck shell=bash source=running.bash
 # suites: trixie
 #
 # As doctor-running, for the limit of a domain that runs, and for what confines QEMU.
-. /host/scenarios/libvirt/lib.bash
+. /host/scenarios/libvirt/running.bash
 
 again='virsh shutdown web1; until virsh start web1; do sleep 5; done'
-host_reset
-domain web1
-enable web1
-runs_as_it_should() {
-	domain_runs web1
-	accounted_by_process web1
-	modes_are web1 process
-}
-stopped() { virsh --quiet destroy web1; }
 domain_runs web1
 
 # With a limit that somebody has lowered since.
