@@ -6,6 +6,7 @@
 # First the failure, then eight VMs, then one that exceeds its own limit. A scenario like any other: it fails where a VM does
 # not do what is shown.
 . /host/guest/systemd.bash
+any_user_may
 
 group=kvm
 memory=64

@@ -5,6 +5,7 @@
 # QEMU and the helper without libvirt, by the commands of README.md, iommufd-rlimit-helper(8), iommufd-rlimit(7) and
 # qemu-iommufd-rlimit(1).
 . /host/guest/systemd.bash
+any_user_may
 
 usermod -aG kvm vm
 memory=64

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
 # shellcheck shell=bash source=lib.bash
+# suites: trixie
 #
 # From the report to running domains and back, by nothing but the commands of README.md.
 . /host/scenarios/libvirt/lib.bash

@@ -9,14 +9,16 @@ udevadm settle # which sets the permissions of all devices at the start
 limit=400
 memory=256
 samples=/usr/share/iommufd-rlimit-shim/libvirt
+apparmor_rules=/etc/apparmor.d/abstractions/libvirt-qemu.d/iommufd-rlimit
 
 ### The host
 
-# As Debian installs it, whatever an earlier scenario did. Only root may use the devices.
+# As "meson install" leaves it, whatever an earlier scenario did. Only root may use the devices.
 host_reset() {
 	local name
 	if [ ! -e /etc/libvirt/qemu.conf.debian ]; then
 		cp /etc/libvirt/qemu.conf /etc/libvirt/qemu.conf.debian
+		rm -f "$apparmor_rules" # of our package
 		chmod 600 /dev/iommu /dev/vfio/devices/*
 		return
 	fi
@@ -24,8 +26,7 @@ host_reset() {
 	for name in $(virsh list --all --name); do virsh --quiet undefine "$name"; done
 	cp /etc/libvirt/qemu.conf.debian /etc/libvirt/qemu.conf
 	rm -rf /etc/udev/rules.d/72-iommufd-rlimit*.rules /etc/security/limits.d/iommufd-rlimit.conf \
-		/etc/apparmor.d/abstractions/libvirt-qemu.d/iommufd-rlimit \
-		/var/lib/iommufd-rlimit-shim /etc/systemd/system/libvirtd.service.d /run/systemd/system/iommufd-rlimit-helper.service.d \
+		"$apparmor_rules" /var/lib/iommufd-rlimit-shim /etc/systemd/system/libvirtd.service.d /run/systemd/system/iommufd-rlimit-helper.service.d \
 		/var/log/libvirt/qemu/*.log
 	systemctl disable --now --quiet iommufd-rlimit-helper.socket
 	systemctl daemon-reload

@@ -2,7 +2,6 @@
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
 # shellcheck shell=bash source=lib.bash
 # suites: trixie
-# with packages
 #
 # The Debian packages on a host that has nothing of ours: their own test, from dpkg to four domains, an installation over
 # itself under running VMs, and nothing left after the purge.
@@ -11,8 +10,7 @@
 packages=(iommufd-rlimit-tools iommufd-rlimit-helper libiommufd-rlimit)
 names=(d1 d2 d3 d4)
 
-# With the manual pages, which the machine's root leaves out of other packages.
-install_packages() { dpkg --install --path-include='/usr/share/man/*' /host/packages/*.deb || fail "dpkg --install fails"; }
+install_packages() { /host/guest/install-packages || fail "dpkg --install fails"; }
 
 nothing_is_left() {
 	local left
@@ -21,13 +19,10 @@ nothing_is_left() {
 	ok "nothing of ours is on the host"
 }
 
-# The installation that the other scenarios use goes for this one.
+# The machine has the packages from the start.
 host_reset
-find /host/install ! -type d -printf '/%P\0' | xargs -0 rm
-find /host/install -depth -type d -name '*iommufd[-_]rlimit*' -printf '/%P\0' | xargs -0 rm -r
-rm -rf /run/iommufd-rlimit # of an earlier scenario's socket
-systemctl daemon-reload
-trap 'dpkg --purge "${packages[@]}"; cp -a /host/install/. /; ldconfig; systemctl daemon-reload; keep_logs' EXIT
+dpkg --purge "${packages[@]}"
+trap 'install_packages; keep_logs' EXIT
 nothing_is_left
 
 started=$SECONDS

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
 # shellcheck shell=bash source=lib.bash
+# policies: targeted
 #
 # A host where all is well, and then one thing broken at a time: the doctor finds that, and what it says is to be done mends it.
 . /host/scenarios/selinux/lib.bash

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
 # shellcheck shell=bash source=lib.bash
+# policies: targeted
 #
 # A QEMU that its guest has taken over, beside a domain. It may ask the helper for an iommufd of its own, as it may open the
 # device, and nothing more. Who may connect is decided by the socket's group and by the SELinux type, not by the categories.

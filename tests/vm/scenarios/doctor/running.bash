@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
-# shellcheck shell=bash source=lib.bash
+# shellcheck shell=bash source=../libvirt/lib.bash
 #
 # What the scenarios of the doctor on a running domain are written with: web1, enabled.
 . /host/scenarios/libvirt/lib.bash

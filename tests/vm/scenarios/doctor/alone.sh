@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
-# shellcheck shell=bash source=lib.bash
-# suites: trixie
+# shellcheck shell=bash source=../libvirt/lib.bash
 #
 # A host without domains, for the user that libvirt would run QEMU as, and one QEMU that runs.
 . /host/scenarios/libvirt/lib.bash

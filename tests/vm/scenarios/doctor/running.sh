@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
 # shellcheck shell=bash source=running.bash
-# suites: trixie
 #
 # A domain that runs, and that was started when one thing at a time was wrong: the doctor finds that, and what it says is to be
 # done, in the order in which it says it, starts the domain anew as it should be.
-. /host/scenarios/libvirt/running.bash
+. /host/scenarios/doctor/running.bash
 
 again='virsh shutdown web1; until virsh start web1; do sleep 5; done'
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
-# shellcheck shell=bash source=lib.bash
-# suites: trixie
+# shellcheck shell=bash source=../libvirt/lib.bash
 #
 # A host where all is well, and then its settings and its devices broken in a few things at a time: the doctor finds these,
 # and nothing else, and what it says is to be done mends them.
@@ -14,7 +13,7 @@ doctor 0 --domain web1
 node=$(readlink -f "/dev/vfio/by-path/$device")
 
 # No AppArmor rule; a device that libvirt does not let through.
-rm /etc/apparmor.d/abstractions/libvirt-qemu.d/iommufd-rlimit
+rm "$apparmor_rules"
 sed -i 's,"/dev/iommu"\, ,,' /etc/libvirt/qemu.conf
 systemctl restart libvirtd
 broken apparmor 'does not let QEMU use iommufd' 'iommufd-rlimit-libvirt enable web1' \

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
-# shellcheck shell=bash source=lib.bash
-# suites: trixie
+# shellcheck shell=bash source=../libvirt/lib.bash
 #
 # A host where all is well, and then the library or its settings broken in one thing at a time: the doctor finds that, and
 # nothing else.

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
 # shellcheck shell=bash source=running.bash
-# suites: trixie
 #
-# As doctor-running, for the limit of a domain that runs, and for what confines QEMU.
-. /host/scenarios/libvirt/running.bash
+# As running, for the limit of a domain that runs, and for what confines QEMU.
+. /host/scenarios/doctor/running.bash
 
 again='virsh shutdown web1; until virsh start web1; do sleep 5; done'
 domain_runs web1
@@ -28,11 +27,10 @@ runs_as_it_should
 
 # With a helper that somebody has confined: what it opens, QEMU receives only if its profile has a rule for it.
 profile=/etc/apparmor.d/libvirt/$(sed 's/ .*//' "/proc/${pid[web1]}/attr/current")
-rules=/etc/apparmor.d/abstractions/libvirt-qemu.d/iommufd-rlimit
-cp "$rules" /run/rules
-sed -i '/^.dev.iommu/d' "$rules"
+cp "$apparmor_rules" /run/rules
+sed -i '/^.dev.iommu/d' "$apparmor_rules"
 apparmor_parser --replace "$profile"
-cp /run/rules "$rules"
+cp /run/rules "$apparmor_rules"
 echo 'profile confined-helper flags=(attach_disconnected,complain) { }' | apparmor_parser --replace
 drop_in=/run/systemd/system/iommufd-rlimit-helper.service.d
 mkdir -p "$drop_in"
