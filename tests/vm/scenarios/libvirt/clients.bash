@@ -19,22 +19,53 @@ clients_reset() {
 	ulimit -n 16384 # of the peers: a QEMU of libvirt may have as many
 }
 
-# Starts the service. Sets $patience to the milliseconds that an open may take, whoever does what: a second, or on a host that
+# Starts the service. Sets $patience to the microseconds that an open may take, whoever does what: a second, or on a host that
 # is busy with other things, three times as long as this first one.
 first_open() {
 	opens first row 1
 	patience=$(($(<"$vms/first/times") * 3))
-	[ "$patience" -ge 1000 ] || patience=1000
+	[ "$patience" -ge 1000000 ] || patience=1000000
 }
 
 largest() { sort -n "$1" | tail -n 1; }
+median() { sed -n "$2,$3p" "$1" | sort -n | sed -n "$((($3 - $2) / 2 + 1))p"; } # FILE FIRST LAST
 
 # As many good clients: opens NAME HOW COUNT, HOW as opener.py says it.
 opens() {
 	mkdir "$vms/$1"
 	"${as_qemu[@]}" "${good[@]}" "$2" "$3" >"$vms/$1/times" 2>"$vms/$1/stderr" || fail "$1: an opener failed"
 	[ "$(grep -c 'outcome=applied .* via=helper' "$vms/$1/stderr")" = "$3" ] || fail "$1: not all of $3 opens got the mode"
-	ok "$1: $3 opens, the median $(sort -n "$vms/$1/times" | sed -n "$((($3 + 1) / 2))p") ms, the slowest $(largest "$vms/$1/times") ms"
+	ok "$1: $3 opens, the median $(median "$vms/$1/times" 1 "$3") us, the slowest $(largest "$vms/$1/times") us"
+}
+
+### 64 QEMUs, which get the mode as well
+
+is_up() { # VM
+	until wait_for vm_ready "$1"; do :; done # 64 take more than a minute
+	vm_alive "$1" || fail "$1 died"
+	shim_says "$1" outcome=applied via=helper
+	accounted_by_process "$1"
+}
+
+# The microseconds from a moment until it answered, which is the last that it wrote.
+took() { # VM MOMENT
+	local answered
+	answered=$(stat --format=%.6Y "$vms/$1/qmp.out")
+	echo $((${answered/./} - $2))
+}
+
+all_end() { # VM...
+	local name
+	for name; do kill "${pid[$name]}"; done
+	for name; do wait "${pid[$name]}" || true; done
+}
+
+qemus_of_4_mib() {
+	memory=4
+	limit=6 # enough for one VM, not for two
+	group=kvm
+	with=(env LD_PRELOAD="$shim" IOMMUFD_RLIMIT_MODE=process)
+	mkdir "$vms/qemus"
 }
 
 ### Good clients and systemd, while something else goes on
@@ -71,12 +102,12 @@ end() { # SECONDS
 	opens=$(wc -l <"$vms/$now/times")
 	slowest=$(largest "$vms/$now/times")
 	systemd=$(largest "$vms/$now/systemd.times")
-	ok "$now: $opens opens, the slowest in $slowest ms; systemd answers in $systemd ms"
+	ok "$now: $opens opens, the slowest in $slowest us; systemd answers in $systemd ms"
 	[ "$systemd" -le 10000 ] || fail "$now: systemd did not answer for $systemd ms"
 	[ "$opens" -gt 0 ] || fail "$now: no open came to an end"
 	[ "$(shim_lines "$now" outcome=applied via=helper)" = "$opens" ] || fail "$now: not all $opens opens got the mode"
 	[ "$(shim_lines "$now")" = "$opens" ] || fail "$now: the library has more than a line for each of $opens opens"
-	[ "$slowest" -le "$patience" ] || fail "$now: an open took $slowest ms, more than $patience ms"
+	[ "$slowest" -le "$patience" ] || fail "$now: an open took $slowest us, more than $patience us"
 }
 
 # A peer that stays. Sets $peer.

@@ -34,7 +34,7 @@ refused=$(shim_lines killed outcome=denied helper=ECONNRESET helper_step=receive
 if [ $((served + refused)) != 64 ] || [ "$refused" -gt 1 ]; then
 	fail "$served were served, $refused were refused"
 fi
-ok "a helper that is killed while it serves 64 loses $refused, the slowest took $(largest "$vms/killed/times") ms"
+ok "a helper that is killed while it serves 64 loses $refused, the slowest took $(largest "$vms/killed/times") us"
 
 # However often it ends, it is started again. Emulated, it cannot end often enough for the limits of the socket.
 for ((i = 1; i <= 20; i++)); do

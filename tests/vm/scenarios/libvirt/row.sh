@@ -3,7 +3,8 @@
 # shellcheck shell=bash source=clients.bash
 # suites: trixie
 #
-# One after the other, ten thousand times: the helper is then what it was after a hundred.
+# One after the other, ten thousand times: the helper is then what it was after some hundreds. Then 64 QEMUs, of which each
+# stays. The last takes as long as the first. tests/vm/picture draws the times.
 . /host/scenarios/libvirt/clients.bash
 
 # Sets $rss to the memory of the process, $charged to that of its cgroup, with the kernel's, in kB.
@@ -15,12 +16,34 @@ memory_now() {
 	ok "the helper has $rss kB, its cgroup $charged kB"
 }
 
+# FILE COUNT FEW: of COUNT times, the first few and the last few. The host may become busier meanwhile.
+takes_no_longer() {
+	local first last
+	first=$(median "$1" 1 "$3") last=$(median "$1" $(($2 - $3 + 1)) "$2")
+	ok "the first $3 took $first us each, the last $3 $last us"
+	[ "$last" -le $((3 * first)) ] || fail "the first $3 took $first us each, the last $3 $last us"
+}
+
 clients_reset
-opens hundred row 100
+first_open
+opens opens row 256
 memory_now
 rss_before=$rss charged_before=$charged
-opens many row 9900
+opens many row 9744
 memory_now
 if [ $((rss - rss_before)) -gt 64 ] || [ $((charged - charged_before)) -gt 1024 ]; then
 	fail "the helper grows from $rss_before kB to $rss kB, its cgroup from $charged_before kB to $charged kB"
 fi
+takes_no_longer "$vms/many/times" 9744 256
+
+qemus_of_4_mib
+names=()
+for i in {1..64}; do
+	names+=("vm$i")
+	start=${EPOCHREALTIME/./}
+	vm_start "vm$i"
+	is_up "vm$i"
+	took "vm$i" "$start" >>"$vms/qemus/times"
+done
+all_end "${names[@]}"
+takes_no_longer "$vms/qemus/times" 64 16
