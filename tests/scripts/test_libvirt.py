@@ -236,6 +236,14 @@ class LibvirtTest(unittest.TestCase):
             self.assertEqual(domain.enough_kb() // 1024, 1024 * copies + devices + 1024 + 8)
             self.assertEqual(domain.least_kb(), (1024 + devices) * 1024 + host.PAGE_KB)
 
+    def test_limit_of_whole_pages(self):
+        """QEMU maps whole pages of each region, and the kernel compares whole pages with the limit."""
+        domain = DomainXml(DOMAIN.replace("0N:", "01:"))
+        self.write("sys/bus/pci/devices/0000:01:00.0/resource", "0x1000000 0x1000fff 0x40200\n0x2000000 0x201ffff 0x40200\n")
+        for page, devices in ((4, 4 + 128), (64, 64 + 128)):
+            self.patch(host, "PAGE_KB", page)
+            self.assertEqual(domain.least_kb(), 1024 * 1024 + devices + page)
+
     def test_limit_that_is_there_is_kept(self):
         self.define(
             1, DOMAIN.replace("<devices>", "<memtune><hard_limit unit='KiB'>3145728</hard_limit></memtune><devices>")

@@ -39,8 +39,9 @@ def link(name):
 
 
 def bars_kb(name):
-    """The sizes of its memory regions together, which QEMU maps for other devices to reach."""
+    """The sizes of its memory regions together, which QEMU maps for other devices to reach: whole pages of each."""
     path = directory(name)
     lines = host.read(Path(path, "resource")).splitlines()[:BARS] if path else []
     regions = [[int(word, 16) for word in line.split()] for line in lines]
-    return sum(end - start + 1 for start, end, flags in regions if flags & IORESOURCE_MEM) // 1024
+    page = host.PAGE_KB * 1024
+    return sum(-(-(end - start + 1) // page) for start, end, flags in regions if flags & IORESOURCE_MEM) * host.PAGE_KB
