@@ -39,8 +39,8 @@ static int64_t now_us(void)
 /* SO_SNDTIMEO or SO_RCVTIMEO of socket(7): a call that waits longer fails with EAGAIN. */
 static int set_timeout(int connection, int option, int64_t deadline)
 {
-	const long left = (long)(deadline - now_us());
-	const struct timeval timeout = { .tv_sec = left / 1000000, .tv_usec = left % 1000000 };
+	const int64_t left = deadline - now_us();
+	const struct timeval timeout = { .tv_sec = (time_t)(left / 1000000), .tv_usec = (suseconds_t)(left % 1000000) };
 
 	if (left <= 0)
 		return ETIMEDOUT;
