@@ -40,7 +40,7 @@ static int64_t now_us(void)
 static int set_timeout(int connection, int option, int64_t deadline)
 {
 	const int64_t left = deadline - now_us();
-	const struct timeval timeout = { .tv_sec = (time_t)(left / 1000000), .tv_usec = (suseconds_t)(left % 1000000) };
+	const struct timeval timeout = { (long)(left / 1000000), (long)(left % 1000000) };
 
 	if (left <= 0)
 		return ETIMEDOUT;
