@@ -62,12 +62,13 @@ measure() {
 	END
 }
 
-# What is larger than it may be. Files, memory and page tables are given back a little after the process has ended.
-larger() {
+# Sets $left to what is larger than it may be. Files, memory and page tables are given back a little after the process has ended.
+nothing_left() {
 	measure >"$vms/after"
-	paste "$vms/before" "$vms/after" | awk -F '\t' '$6 > $3 + $1 { printf "%s%s: %d, then %d", separator, $2, $3, $6; separator = "; " }'
+	left=$(paste "$vms/before" "$vms/after" |
+		awk -F '\t' '$6 > $3 + $1 { printf "%s%s: %d, then %d", separator, $2, $3, $6; separator = "; " }')
+	[ -z "$left" ]
 }
-no_more() { [ -z "$(larger)" ]; }
 
 ### What happens
 
@@ -155,13 +156,13 @@ until [ "$SECONDS" -ge $((minutes * 60)) ] && [ "$age" -ge "$warm_up" ]; do
 	cycle
 	[ $((SECONDS / 60)) = "$minute" ] || show "$((minute = SECONDS / 60)) of $minutes minutes: $cycles cycles"
 done
-wait_for no_more || left=$(larger)
+wait_for nothing_left || true
 
 show "$cycles cycles in $SECONDS s, $started VMs that came and went, $((cycles * (opens + 4))) opens through the helper"
 show "$(paste "$vms/before" "$vms/after" | cut -f 2,3,6,1 | awk -F '\t' '
 	BEGIN { printf "%-50s %10s %10s %12s\n", "", "before", "after", "may grow by" }
 	{ printf "%-50s %10d %10d %12d\n", $2, $3, $4, $1 }')"
-[ -z "${left-}" ] || fail "left over: $left"
+[ -z "$left" ] || fail "left over: $left"
 kill "${pid[long]}"
 wait "${pid[long]}" || true
 ok "nothing is left over"
