@@ -104,10 +104,10 @@ class CommandLine(harness.Case):
 
     def test_closed_descriptors(self):
         def run(redirection):
-            command = ["sh", "-c", f'exec "$0" {redirection}', HELPER]
+            # The shell may have another C library than the mock, so it does not load the mock itself.
+            command = ["sh", "-c", f'LD_PRELOAD=$1 exec "$0" {redirection}', HELPER, harness.MOCK]
             with open(self.log_path, "wb") as log:
-                environment = os.environ | {"LD_PRELOAD": harness.MOCK}
-                helper = subprocess.Popen(command, stdin=self.listener, stdout=log, stderr=log, env=environment)
+                helper = subprocess.Popen(command, stdin=self.listener, stdout=log, stderr=log)
             self.addCleanup(self.end, helper)
             return helper
 

@@ -114,6 +114,9 @@ static void test_fakeroot(void **state)
 
 static void test_jemalloc(void **state)
 {
+#if __GLIBC_MINOR__ < 34
+	skip(); /* the mock's dlsym() allocates, and jemalloc opens files then */
+#endif
 	in_any_order("libjemalloc.so.2");
 }
 

@@ -64,6 +64,8 @@ static void check(const struct child *opener)
 
 static void each_call_fails(const char *sink)
 {
+	/* An errno is the same to each machine, and a program starts slowly in the emulator. */
+	const size_t count = child_emulated() ? 1 : sizeof(errors) / sizeof(errors[0]);
 	char calls[4096];
 	struct child opener;
 	time_t start;
@@ -77,7 +79,7 @@ static void each_call_fails(const char *sink)
 	child_setenv("MOCK_CALLS", NULL);
 	assert_true(child_lines(calls) > 10);
 	for (size_t call = 1; call <= child_lines(calls); call++)
-		for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+		for (size_t i = 0; i < count; i++) {
 			set_number("MOCK_FAIL_CALL", (long)call);
 			set_number("MOCK_FAIL_ERRNO", errors[i]);
 			start = time(NULL);

@@ -341,8 +341,12 @@ static void test_bad_answers(void **state)
 		{ gives_user_mode, " helper=EPROTO helper_step=check pid=" },
 	};
 
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		if (child_emulated() &&
+		    (cases[i].serve == gives_two || cases[i].serve == gives_eight))
+			continue; /* qemu-user keeps what the program has no room for */
 		denied_by((struct fake_helper){ .serve = cases[i].serve }, cases[i].expected);
+	}
 }
 
 /* Room for the iommufd and the connection, and for no more. */
