@@ -126,6 +126,8 @@ update second cpr-transfer completed "{\"channels\": [$(channel main), $(channel
 vm_runs third
 shim_is_silent third
 goes_on third
+iommufd-rlimit-doctor --pid "${pid[third]}" >"$vms/doctor" || true # it misses the helper's unit
+grep -qE '^ok +process .* has mode process' "$vms/doctor" || fail "the doctor does not say the mode: $(<"$vms/doctor")"
 [ "$(locked second) $(pinned second)" = '0 0' ] || fail "second still has $(locked second) kB locked, $(pinned second) kB pinned"
 vm_stop second
 goes_on third
