@@ -11,6 +11,18 @@ die() {
 	exit 1
 }
 
+# A machine ARCHITECTURE-VARIANT has all that the machine ARCHITECTURE has, and files of its own in machines/.
+architecture_of() { echo "${1%%-*}"; } # MACHINE
+
+# The files, a line each, that the kernel of the machine is configured by.
+kernel_configs() { # MACHINE
+	local own
+	echo "${here:?}/kernel.config"
+	for own in "$(architecture_of "$1")" "$1"; do
+		echo "$here/machines/$own/kernel.config"
+	done | uniq
+}
+
 # Something that this machine lacks: a skipped test for a person, a failed one where CI promised to have it.
 # $1: what is missing   $2: what to do about it
 unavailable() {

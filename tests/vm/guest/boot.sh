@@ -6,6 +6,7 @@
 . /host/guest/lib.sh
 
 uname -r
+echo "pages of $(($(getconf PAGE_SIZE) / 1024)) KiB"
 "$qemu" --version
 ! command -v virsh >/dev/null || echo "libvirt $(virsh --version)"
 [ -c /dev/iommu ] || fail "no /dev/iommu"
