@@ -19,23 +19,33 @@ clients_reset() {
 	ulimit -n 16384 # of the peers: a QEMU of libvirt may have as many
 }
 
-# Starts the service. Sets $patience to the microseconds that an open may take, whoever does what: a second, or on a host that
-# is busy with other things, three times as long as this first one.
-first_open() {
-	opens first row 1
-	patience=$(($(<"$vms/first/times") * 3))
-	[ "$patience" -ge 1000000 ] || patience=1000000
-}
-
 largest() { sort -n "$1" | tail -n 1; }
 median() { sed -n "$2,$3p" "$1" | sort -n | sed -n "$((($3 - $2) / 2 + 1))p"; } # FILE FIRST LAST
+
+# got_the_mode NAME COUNT [OTHERS]: of COUNT good clients all did, but for OTHERS, and for those that a busy machine did not
+# serve within the two seconds for which the library waits. These are the first, or not many.
+got_the_mode() {
+	local served late
+	served=$(shim_lines "$1" outcome=applied via=helper)
+	late=$(shim_lines "$1" outcome=denied helper=ETIMEDOUT)
+	if [ $((served + late + ${3-0})) != "$2" ] || [ $((late * 2)) -gt $(($2 + 2)) ]; then
+		fail "$1: of $2 opens $served got the mode, and $late were late"
+	fi
+	ok "$1: $2 opens, $late of them late, the median $(median "$vms/$1/times" 1 "$2") us, the slowest $(largest "$vms/$1/times") us"
+}
 
 # As many good clients: opens NAME HOW COUNT, HOW as opener.py says it.
 opens() {
 	mkdir "$vms/$1"
 	"${as_qemu[@]}" "${good[@]}" "$2" "$3" >"$vms/$1/times" 2>"$vms/$1/stderr" || fail "$1: an opener failed"
-	[ "$(grep -c 'outcome=applied .* via=helper' "$vms/$1/stderr")" = "$3" ] || fail "$1: not all of $3 opens got the mode"
-	ok "$1: $3 opens, the median $(median "$vms/$1/times" 1 "$3") us, the slowest $(largest "$vms/$1/times") us"
+	got_the_mode "$1" "$3"
+}
+
+# As many that wait as long as it takes.
+patient_are_served() { # COUNT
+	"${as_qemu[@]}" "$here/hostile.py" waiting "$1" >"$vms/patient"
+	grep -qx "given=$1" "$vms/patient" || fail "$1 clients: $(cat "$vms/patient")"
+	ok "each of $1 connections is served"
 }
 
 ### 64 QEMUs, which get the mode as well
@@ -70,12 +80,14 @@ qemus_of_4_mib() {
 
 ### Good clients and systemd, while something else goes on
 
+deadline=120 # seconds
+
 # How long systemd takes to answer, in milliseconds, until the file is gone.
 ask_systemd() { # FILE
 	local start
 	while [ -e "$1" ]; do
 		start=${EPOCHREALTIME/./}
-		timeout 120 systemctl show --property=Version >/dev/null || echo 120000
+		timeout $deadline systemctl show --property=Version >/dev/null || echo $((deadline * 1000))
 		echo $(((${EPOCHREALTIME/./} - start) / 1000))
 		read -rt 0.3 -u "$nothing" || true
 	done >"$1.times"
@@ -93,21 +105,24 @@ begin() { # NAME
 
 # Goes on for SECONDS and says how it went.
 end() { # SECONDS
-	local opens slowest systemd
+	local opens
+	wait_for test -s "$vms/$now/times" || fail "$now: no open came to an end"
 	read -rt "$1" -u "$nothing" || true
 	kill "$opener"
 	wait "$opener" || fail "$now: the good client failed"
+	opens=$(wc -l <"$vms/$now/times")
+	got_the_mode "$now" "$opens"
+	[ "$(shim_lines "$now")" = "$opens" ] || fail "$now: the library has more than a line for each of $opens opens"
 	rm "$vms/$now/systemd"
 	wait "$asker"
-	opens=$(wc -l <"$vms/$now/times")
-	slowest=$(largest "$vms/$now/times")
-	systemd=$(largest "$vms/$now/systemd.times")
-	ok "$now: $opens opens, the slowest in $slowest us; systemd answers in $systemd ms"
-	[ "$systemd" -le 10000 ] || fail "$now: systemd did not answer for $systemd ms"
-	[ "$opens" -gt 0 ] || fail "$now: no open came to an end"
-	[ "$(shim_lines "$now" outcome=applied via=helper)" = "$opens" ] || fail "$now: not all $opens opens got the mode"
-	[ "$(shim_lines "$now")" = "$opens" ] || fail "$now: the library has more than a line for each of $opens opens"
-	[ "$slowest" -le "$patience" ] || fail "$now: an open took $slowest us, more than $patience us"
+	systemd_answered "$now"
+}
+
+systemd_answered() { # NAME
+	local slowest
+	slowest=$(largest "$vms/$1/systemd.times")
+	[ "$slowest" -lt $((deadline * 1000)) ] || fail "$1: systemd did not answer within $deadline s"
+	ok "$1: systemd answers in $slowest ms"
 }
 
 # A peer that stays. Sets $peer.

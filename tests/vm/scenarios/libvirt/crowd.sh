@@ -9,15 +9,8 @@
 
 clients_reset
 # The first has the service to wait for, and all others with it.
-opens cold crowd 64
-
-# A busy machine may take more than the two seconds for which the library waits until it has served the last of so many.
-mkdir "$vms/opens"
-"${as_qemu[@]}" "${good[@]}" crowd 256 >"$vms/opens/times" 2>"$vms/opens/stderr" || fail "an opener failed"
-served=$(shim_lines opens outcome=applied via=helper)
-late=$(shim_lines opens outcome=denied helper=ETIMEDOUT)
-[ $((served + late)) = 256 ] || fail "of 256, $served were served and $late were late"
-ok "of 256 at one instant, $served were served and $late were late, the last after $(largest "$vms/opens/times") us"
+patient_are_served 64
+opens opens crowd 256
 
 qemus_of_4_mib
 names=()

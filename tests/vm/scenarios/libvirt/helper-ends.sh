@@ -7,12 +7,11 @@
 . /host/scenarios/libvirt/clients.bash
 
 clients_reset
-first_open
+helper_runs
 cgroup=/sys/fs/cgroup$(service ControlGroup)
 helper_kill() { echo 1 >"$cgroup/cgroup.kill"; }
 
 # 64 wait for it, frozen: not one of them is lost.
-systemctl start iommufd-rlimit-helper.service
 kill -STOP "$(service MainPID)"
 peer waiting 64
 peer_done
@@ -29,17 +28,14 @@ opener=$!
 until [ -s "$vms/killed/times" ]; do :; done
 helper_kill
 wait "$opener"
-served=$(shim_lines killed outcome=applied via=helper)
 refused=$(shim_lines killed outcome=denied helper=ECONNRESET helper_step=receive)
-if [ $((served + refused)) != 64 ] || [ "$refused" -gt 1 ]; then
-	fail "$served were served, $refused were refused"
-fi
-ok "a helper that is killed while it serves 64 loses $refused, the slowest took $(largest "$vms/killed/times") us"
+[ "$refused" -le 1 ] || fail "$refused were refused"
+got_the_mode killed 64 "$refused"
+ok "a helper that is killed while it serves 64 loses $refused"
 
 # However often it ends, it is started again. Emulated, it cannot end often enough for the limits of the socket.
 for ((i = 1; i <= 20; i++)); do
-	"${as_qemu[@]}" "$here/hostile.py" waiting 1 >"$vms/peer"
-	grep -qx given=1 "$vms/peer" || fail "after $((i - 1)) helpers that were killed: $(cat "$vms/peer")"
+	patient_are_served 1
 	helper_kill
 done
 ok "a helper that was killed 20 times in a row is started again"
@@ -56,6 +52,7 @@ mv /dev/iommu /dev/iommu.away
 "${as_qemu[@]}" "$here/hostile.py" waiting 1 >"$vms/peer"
 grep -qx "error 2=1" "$vms/peer" || fail "without the device: $(cat "$vms/peer")"
 mv /dev/iommu.away /dev/iommu
+patient_are_served 1
 begin device-is-back
 end 1
 ok "a device that is back is found"
@@ -85,11 +82,11 @@ systemctl stop iommufd-rlimit-helper.socket
 wait "$peer"
 rm "$vms/stopped/systemd" $stuck/stuck.conf
 wait "$asker"
-systemd=$(largest "$vms/stopped/systemd.times")
-ok "a socket that is stopped while 64 wait: $(tail -n 1 "$vms/peer"); systemd answers in $systemd ms"
-[ "$systemd" -le 10000 ] || fail "systemd did not answer for $systemd ms"
+ok "a socket that is stopped while 64 wait: $(tail -n 1 "$vms/peer")"
+systemd_answered stopped
 kill -KILL "$lingering"
 systemctl daemon-reload
 systemctl start iommufd-rlimit-helper.socket
+patient_are_served 1
 begin after-stop
 end 2

@@ -3,12 +3,12 @@
 # shellcheck shell=bash source=clients.bash
 # suites: trixie
 #
-# Peers that may connect to the helper and mean harm. Whatever they do, who opens the device meanwhile gets the mode in a
-# second, and systemd answers.
+# Peers that may connect to the helper and mean harm. Whatever they do, who opens the device meanwhile gets the mode, and
+# systemd answers.
 . /host/scenarios/libvirt/clients.bash
 
 clients_reset
-first_open
+helper_runs
 begin calm
 end 5
 

@@ -25,7 +25,7 @@ takes_no_longer() {
 }
 
 clients_reset
-first_open
+helper_runs
 opens opens row 256
 memory_now
 rss_before=$rss charged_before=$charged
