@@ -54,3 +54,15 @@ sources() {
 		printf 'deb [check-valid-until=no] %s %s main\n' "$uri" "$suite"
 	done
 }
+
+# find_qemu ARCHITECTURE: sets the array $qemu to the command of a QEMU for such a machine: this machine's own, or from the cache
+# that of Debian trixie. From 10.0 on, QEMU emulates twice as fast. The caller has $here, this directory, and cached().
+find_qemu() {
+	local version
+	qemu=("qemu-system-$1")
+	version=$("${qemu[@]}" --version 2>/dev/null | sed -n 's/^QEMU emulator version \([0-9]*\).*/\1/p') || true
+	[ "${version:-0}" -lt 10 ] || return 0
+	cached emulator "${here:?}/emulator" "$here/emulator"
+	qemu=("$built/usr/lib64/ld-linux-x86-64.so.2" --library-path "$built/usr/lib/x86_64-linux-gnu" "$built/usr/bin/${qemu[0]}"
+		-L "$built/usr/share/qemu" -L "$built/usr/share/seabios")
+}

@@ -155,7 +155,7 @@ execute() { # VM
 	qmp "$1" migrate-set-parameters "{\"mode\": \"cpr-exec\", \"cpr-exec-command\": [$(printf '"%s",' "${command[@]}" | sed 's/,$//')]}"
 	qmp "$1" migrate "{\"uri\": \"file:$files/state\"}"
 }
-executed() { [ "$(shim_lines "$1" source=inherited)" = 1 ]; }
+executed() { [ "$(shim_lines "$1" source=inherited comm=qemu-system-x86)" = 1 ]; } # after env, which inherits it as well
 
 # Twice the memory, for accounting by user.
 limit=200
