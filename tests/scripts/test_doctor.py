@@ -1072,6 +1072,7 @@ class DoctorTest(unittest.TestCase):
         me = host.User("alice", 1000, 1000, [1000])
         variables = {"LIBVIRT_DEFAULT_URI": "qemu:///session", "XDG_RUNTIME_DIR": f"{self.root}/user", "HOME": "/home/a"}
         with mock.patch.dict(os.environ, variables), mock.patch.object(os, "geteuid", lambda: 1000):
+            os.environ.pop("XDG_CACHE_HOME", None)
             with mock.patch.object(host, "process_user", lambda _: me):
                 self.assertRaisesRegex(host.Failure, "run this as root", self.examined)
                 os.unlink(self.root / "web.live.xml")
