@@ -73,8 +73,8 @@ static int root_directory(void)
 }
 
 /*
- * The flags are no constants, so a fortified build calls the __open_2 names. A null path is against
- * the declaration, and the point here.
+ * The flags are not constants, so a fortified build calls the __open_2 names. A null path is
+ * against the declaration, and the point here.
  */
 static __attribute__((no_sanitize("undefined"))) int
 call(const char *entry, int root, const char *path, int flags, mode_t mode, int with_mode)

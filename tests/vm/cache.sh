@@ -9,10 +9,9 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/iommufd-rlimit-shim
 # kept: whether there is $built. If so it counts as used now, and remove_unused leaves it.
 kept() { flock "$cache" touch --no-create "$built" && [ -e "$built" ]; }
 
-# remove_unused NAME: removes what of this NAME no checkout has used for a week.
+# Removes what no checkout has used for a week.
 remove_unused() {
-	flock "$cache" find "$cache" -maxdepth 1 -regextype posix-extended -regex ".*/$1-[0-9a-f]{12}(\..*)?" -mtime +6 \
-		-exec rm -rf {} +
+	flock "$cache" find "$cache" -maxdepth 1 -regextype posix-extended -regex ".*-[0-9a-f]{12}(\..*)?" -mtime +6 -exec rm -rf {} +
 }
 
 # cached NAME "FILE..." COMMAND...: sets $built to the file or directory that COMMAND, called with its name as last
@@ -41,7 +40,7 @@ cached() {
 		sync --file-system "$built.new"
 		touch "$built.new" # a root's date is that of the package that has the directory
 		mv "$built.new" "$built"
-		remove_unused "$name"
+		remove_unused
 	fi
 	exec {lock}>&-
 }

@@ -3,14 +3,25 @@
 # shellcheck shell=bash source=clients.bash
 # suites: trixie
 #
-# Many at one instant, through the socket and the service of a real systemd: each gets the mode, and the last takes as long as
+# Many at one instant, through the socket and the service of a real systemd: they get the mode, and the last takes as long as
 # the first. tests/vm/picture draws the times.
 . /host/scenarios/libvirt/clients.bash
+
+# Of the moments at which one more was done, the last quarter takes no longer than the first.
+takes_no_longer() { # NAME COUNT
+	local moments first last
+	sort -n -o "$vms/$1/times" "$vms/$1/times"
+	mapfile -t -O 1 moments <"$vms/$1/times"
+	first=${moments[$2 / 4]} last=$((moments[$2] - moments[$2 * 3 / 4]))
+	[ "$last" -le $((3 * first)) ] || fail "$1: the first quarter of $2 took $first us, the last $last us"
+	ok "$1: the first quarter of $2 took $first us, the last $last us"
+}
 
 clients_reset
 # The first has the service to wait for, and all others with it.
 patient_are_served 64
 opens opens crowd 256
+takes_no_longer opens 256
 
 qemus_of_4_mib
 names=()
@@ -24,8 +35,4 @@ for name in "${names[@]}"; do
 	took "$name" "$start" >>"$vms/qemus/times"
 done
 all_end "${names[@]}"
-sort -n -o "$vms/qemus/times" "$vms/qemus/times"
-moment() { sed -n "$1p" "$vms/qemus/times"; }
-first=$(moment 16) last=$(($(moment 64) - $(moment 48)))
-[ "$last" -le $((3 * first)) ] || fail "the first 16 of 64 QEMUs took $first us, the last 16 $last us"
-ok "64 QEMUs: the first 16 took $first us, the last 16 $last us"
+takes_no_longer qemus 64

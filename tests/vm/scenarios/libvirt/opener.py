@@ -25,17 +25,20 @@ def open_device(start):
 
 def crowd(count):
     starting_gun, end = os.pipe()
+    ready, waits = os.pipe()
     instant = mmap.mmap(-1, mmap.PAGESIZE)  # shared with the children
     children = []
     for _ in range(count):
         child = os.fork()
         if not child:
             os.close(end)
+            os.write(waits, b".")
             os.read(starting_gun, 1)
             open_device(*struct.unpack_from("d", instant))
             os._exit(0)
         children.append(child)
-    time.sleep(1)  # until all wait
+    for _ in children:
+        os.read(ready, 1)
     struct.pack_into("d", instant, 0, time.monotonic())
     os.close(end)
     return max(os.waitpid(child, 0)[1] for child in children)

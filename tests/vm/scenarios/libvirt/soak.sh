@@ -66,7 +66,7 @@ measure() {
 nothing_left() {
 	measure >"$vms/after"
 	left=$(paste "$vms/before" "$vms/after" |
-		awk -F '\t' '$6 > $3 + $1 { printf "%s%s: %d, then %d", separator, $2, $3, $6; separator = "; " }')
+		awk -F '\t' '$3 !~ /^[0-9]+$/ || $6 !~ /^[0-9]+$/ || $6 > $3 + $1 { printf "%s%s: %s, then %s", separator, $2, $3, $6; separator = "; " }')
 	[ -z "$left" ]
 }
 
@@ -144,7 +144,7 @@ with=("${library[@]}")
 # A root port that was empty at start has its power off, so that a device leaves it without the guest's consent.
 vm_start long -global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off -device pcie-root-port,id=port0 \
 	-object iommufd,id=iommufd0
-wait_for vm_ready long
+wait_for vm_ready long || fail "the VM that stays does not start"
 wait_for helper_gives || fail "the helper gives no iommufd"
 
 SECONDS=0

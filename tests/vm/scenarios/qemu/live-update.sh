@@ -2,6 +2,7 @@
 # Copyright (C) 2026 the iommufd-rlimit-shim developers
 # shellcheck shell=bash source=../../guest/lib.sh
 # suites: trixie forky
+# machines: x86_64
 #
 # Save, snapshot and live update (QEMU's CPR) of a VM with a device on iommufd. What QEMU does keeps the mode and the mappings,
 # and what it refuses leaves the VM as it is. QEMU 10.0 has cpr-reboot alone, and cpr-transfer without devices.
@@ -175,4 +176,6 @@ vm_dies by-process "Unknown section or instance 'iommufd'"
 shim_says by-process outcome=already source=inherited requested=process effective=process
 dmesg --read-clear >"$vms/dmesg"
 grep -q 'WARNING: .*iommufd_ioas_change_process' "$vms/dmesg" || fail "by-process dies of something else: $(<"$vms/dmesg")"
+others=$(grep -E 'WARNING:|BUG:|Oops:|blocked for more than' "$vms/dmesg" | grep -v iommufd_ioas_change_process) || true
+[ -z "$others" ] || fail "the kernel complained: $others"
 ok "cpr-exec with accounting by process fails in the kernel"
