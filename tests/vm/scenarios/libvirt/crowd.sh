@@ -19,7 +19,7 @@ takes_no_longer() { # NAME COUNT
 
 clients_reset
 # The first has the service to wait for, and all others with it.
-patient_are_served 64
+patient_are_served 256
 opens opens crowd 256
 takes_no_longer opens 256
 
