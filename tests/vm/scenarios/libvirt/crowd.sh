@@ -7,21 +7,14 @@
 # the first. tests/vm/picture draws the times.
 . /host/scenarios/libvirt/clients.bash
 
-# Of the moments at which one more was done, the last quarter takes no longer than the first.
-takes_no_longer() { # NAME COUNT
-	local moments first last
-	sort -n -o "$vms/$1/times" "$vms/$1/times"
-	mapfile -t -O 1 moments <"$vms/$1/times"
-	first=${moments[$2 / 4]} last=$((moments[$2] - moments[$2 * 3 / 4]))
-	[ "$last" -le $((3 * first)) ] || fail "$1: the first quarter of $2 took $first us, the last $last us"
-	ok "$1: the first quarter of $2 took $first us, the last $last us"
-}
+# The microseconds from the start until so many were done.
+moment() { sort -n "$vms/$1/times" | sed -n "$2p"; } # NAME COUNT
 
 clients_reset
 # The first has the service to wait for, and all others with it.
 patient_are_served 256
-opens opens crowd 256
-takes_no_longer opens 256
+opens opens crowd 256 255 # a busy machine serves few of them in two seconds
+takes_no_longer "64 opens" "$(moment opens 64)" $(($(moment opens 256) - $(moment opens 192)))
 
 qemus_of_4_mib
 names=()
@@ -35,4 +28,4 @@ for name in "${names[@]}"; do
 	took "$name" "$start" >>"$vms/qemus/times"
 done
 all_end "${names[@]}"
-takes_no_longer qemus 64
+takes_no_longer "16 QEMUs" "$(moment qemus 16)" $(($(moment qemus 64) - $(moment qemus 48)))
