@@ -39,11 +39,11 @@ fail() {
 	exit 1
 }
 
-# wait_for COMMAND...: until it succeeds; false after a minute. In an emulated machine that has better to do, a
+# wait_for COMMAND...: until it succeeds; false after five minutes, which no host is so busy as to need. In an emulated machine that has better to do, a
 # sleep in a process of its own, and commands that start processes, would take much of the time.
 exec {nothing}<><(:)
 wait_for() {
-	local end=$((SECONDS + 60))
+	local end=$((SECONDS + 300))
 	until "$@"; do
 		[ "$SECONDS" -lt "$end" ] || return 1
 		read -rt 0.2 -u "$nothing" || true

@@ -59,7 +59,7 @@ patient_are_served() { # COUNT
 ### 64 QEMUs, which get the mode as well
 
 is_up() { # VM
-	until wait_for vm_ready "$1"; do :; done # 64 take more than a minute
+	until wait_for vm_ready "$1"; do :; done # 64 on a busy host may take more than five minutes
 	vm_alive "$1" || fail "$1 died"
 	shim_says "$1" outcome=applied via=helper
 	accounted_by_process "$1"

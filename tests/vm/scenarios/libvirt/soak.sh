@@ -83,7 +83,7 @@ come() { # VM
 declare -A device_of
 
 came() { # VM
-	until wait_for vm_ready "$1"; do :; done # a busy host may take more than a minute for five
+	wait_for vm_ready "$1" || fail "$1 neither runs nor ends"
 	vm_alive "$1" || fail "$1 died"
 	pins_its_memory "$1"
 }

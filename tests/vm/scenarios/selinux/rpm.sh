@@ -4,7 +4,6 @@
 # only by name
 # policies: targeted
 # with rpms
-# deadline: 1800
 #
 # The RPM with the module, installed on a host whose helper listens already, upgraded, and removed.
 . /host/scenarios/selinux/lib.bash

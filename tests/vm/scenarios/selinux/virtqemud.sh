@@ -4,7 +4,6 @@
 # only by name
 # policies: targeted
 # with virtqemud
-# deadline: 1800
 #
 # libvirt's modular daemon as Fedora and RHEL 10 run it, in the SELinux domain virtqemud_t: permissive, as both have it for now,
 # and not permissive.
