@@ -48,6 +48,15 @@ modular_daemons() {
 	systemctl start virtqemud.socket
 }
 
+# They run, and libvirtd does not. If its threads do not end within 30 seconds, it exits with a failure: src/rpc/virnetdaemon.c.
+modular_daemons_run() { # DAEMON...
+	local daemon
+	for daemon; do
+		systemctl is-active --quiet "$daemon.service" || fail "$daemon is $(systemctl is-active "$daemon.service")"
+	done
+	! systemctl is-active --quiet libvirtd.service || fail "libvirtd runs"
+}
+
 monolithic_daemon() {
 	[ -e /run/libvirt.conf ] || return 0
 	mv /run/libvirt.conf /etc/libvirt/

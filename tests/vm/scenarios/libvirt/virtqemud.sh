@@ -10,6 +10,5 @@
 host_reset
 modular_daemons
 one_command
-[ "$(systemctl is-active libvirtd.service virtqemud.service virtlogd.service | xargs)" = "inactive active active" ] ||
-	fail "another daemon runs than virtqemud"
+modular_daemons_run virtqemud virtlogd
 ok "virtqemud, not libvirtd"

@@ -30,7 +30,7 @@ modular_daemons
 for name in "${names[@]}"; do domain "$name"; done
 svirt web3 web4
 enable "${names[@]}"
-[ "$(systemctl is-active libvirtd.service virtqemud.service | xargs)" = "inactive active" ] || fail "another daemon runs than virtqemud"
+modular_daemons_run virtqemud
 daemon=$(systemctl show --value --property MainPID virtqemud.service)
 grep -qa ':virtqemud_t:' "/proc/$daemon/attr/current" || fail "the daemon runs as $(cat "/proc/$daemon/attr/current")"
 four_domains
