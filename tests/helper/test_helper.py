@@ -377,7 +377,7 @@ class Peers(harness.Case):
         print(f"{count} that never receive: ", end="", flush=True)
 
     def memory(self):
-        """Its anonymous memory, and all that is in use. Of Private_Dirty, the pages of a file that was just built are a part."""
+        """Its anonymous memory, and all that is resident, in kB. Private_Dirty has pages of a file that was just built as well."""
         rollup = Path(f"/proc/{self.helper.pid}/smaps_rollup").read_text()
         return [int(re.search(rf"^{name}: +(\d+) kB", rollup, re.MULTILINE)[1]) for name in ("Anonymous", "Rss")]
 
