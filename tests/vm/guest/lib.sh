@@ -39,8 +39,8 @@ fail() {
 	exit 1
 }
 
-# wait_for COMMAND...: until it succeeds; false after five minutes, which no host is so busy as to need. In an emulated machine that has better to do, a
-# sleep in a process of its own, and commands that start processes, would take much of the time.
+# wait_for COMMAND...: until it succeeds; false after five minutes, which no host is so busy as to need. In an emulated machine
+# that has better to do, a sleep in a process of its own, and commands that start processes, would take much of the time.
 exec {nothing}<><(:)
 wait_for() {
 	local end=$((SECONDS + 300))
@@ -83,10 +83,11 @@ vm_start() {
 
 vm_alive() { kill -0 "${pid[$1]}" 2>/dev/null; }
 vm_ready() { qmp_answered "$1" || ! vm_alive "$1"; }
+vm_settles() { wait_for vm_ready "$1" || fail "$1 neither runs nor ends"; }
 
 # QEMU answers once all its devices are there and all memory is pinned.
 vm_runs() { # VM
-	wait_for vm_ready "$1" || fail "$1 neither runs nor ends"
+	vm_settles "$1"
 	vm_alive "$1" || fail "$1 died"
 	record "$1" runs
 	ok "$1 runs"
@@ -94,7 +95,7 @@ vm_runs() { # VM
 
 vm_dies() { # VM TEXT-IN-STDERR...
 	local text
-	wait_for vm_ready "$1" || fail "$1 neither runs nor ends"
+	vm_settles "$1"
 	vm_alive "$1" && fail "$1 runs"
 	status[$1]=0
 	wait "${pid[$1]}" || status[$1]=$?

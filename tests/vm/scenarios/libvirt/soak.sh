@@ -83,7 +83,7 @@ come() { # VM
 declare -A device_of
 
 came() { # VM
-	wait_for vm_ready "$1" || fail "$1 neither runs nor ends"
+	vm_settles "$1"
 	vm_alive "$1" || fail "$1 died"
 	pins_its_memory "$1"
 }

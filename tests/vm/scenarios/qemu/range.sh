@@ -50,7 +50,7 @@ said 'VM over its own limit' too-big
 memory=256
 vm_start shared -object "memory-backend-memfd,id=ram0,size=256M,share=on" -machine memory-backend=ram0 \
 	-object "$object" -device "vfio-pci,host=$device,iommufd=iommufd0,rombar=0"
-wait_for vm_ready shared || fail "shared neither runs nor ends"
+vm_settles shared
 if vm_alive shared; then
 	fact says 'VM with shared memory' 'nothing, and runs'
 else
