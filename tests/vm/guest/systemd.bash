@@ -26,7 +26,8 @@ fi
 # shellcheck source=guest/lib.sh
 . /host/guest/lib.sh
 
-until systemctl is-active --quiet basic.target; do sleep 0.2; done 2>/dev/null
+# This waits for systemd's own job, once systemd listens.
+until systemctl start basic.target; do sleep 0.2; done 2>/dev/null
 
 # any_user_may: use the devices. systemd's udev has just taken what guest/init allowed.
 any_user_may() {
