@@ -26,7 +26,7 @@ fi
 # shellcheck source=guest/lib.sh
 . /host/guest/lib.sh
 
-# This waits for systemd's own job, once systemd listens.
+# Once systemd listens, systemctl waits for the job that systemd has for it.
 until systemctl start basic.target; do sleep 0.2; done 2>/dev/null
 
 # any_user_may: use the devices. systemd's udev has just taken what guest/init allowed.
