@@ -30,7 +30,7 @@ helper_kill
 wait "$opener"
 refused=$(shim_lines killed outcome=denied helper=ECONNRESET helper_step=receive)
 [ "$refused" -le 1 ] || fail "$refused were refused"
-got_the_mode killed 64 "$refused"
+got_the_mode killed 64 "$refused" 63 # a busy machine serves few of them in two seconds, while the helper starts again
 ok "a helper that is killed while it serves 64 loses $refused"
 
 # However often it ends, it is started again. Emulated, it cannot end often enough for the limits of the socket.
