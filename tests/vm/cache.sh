@@ -27,19 +27,21 @@ cached() {
 	exec {lock}>"$cache/$name.lock"
 	flock --nonblock "$lock" || { progress "waiting for another run to build $name"; flock "$lock"; }
 	if ! kept; then
-		rm -rf "$built.new" "$built.new.log" # of a run that was killed
+		rm -rf "$built.new" # of a run that was killed
+		mkdir "$built.new"  # has the date of this run, whatever date the root in it has
 		(
 			self=$BASHPID
 			{
-				tail --lines=+1 --follow=name --retry --pid="$self" "$built.new.log" 2>/dev/null |
+				tail --lines=+1 --follow=name --retry --pid="$self" "$built.new/made.log" 2>/dev/null |
 					sed -un 's/^I: \(\(download\|extract\|install\|creat\)ing .*\)/\1/p' |
 					while read -r step; do progress "$name: $step"; done
 			} {lock}>&- &
-			exec "$@" "$built.new"
+			exec "$@" "$built.new/made"
 		) || exit
 		sync --file-system "$built.new"
-		touch "$built.new" # a root's date is that of the package that has the directory
-		mv "$built.new" "$built"
+		touch "$built.new/made" # a root's date is that of the package that has the directory
+		mv "$built.new/made" "$built"
+		rm -r "$built.new"
 		remove_unused
 	fi
 	exec {lock}>&-
